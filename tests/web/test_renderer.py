@@ -1,5 +1,8 @@
 """A state in, the right pixels out: judged by the model's own samples and by the formulas of the edits."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -285,3 +288,35 @@ def test_points_are_no_pictures(tmp_path: object) -> None:
     net = nn.Linear(2, 2)
     with pytest.raises(GanvasError, match="shows pictures"):
         Renderer(ganvas.wrap(net, latent_dim=2))
+
+
+THREADS = """
+import sys
+from ganvas.latent.finders import finders
+from ganvas.web.film import film
+from ganvas.web.landscape import landscape
+from ganvas.web.opening import open_renderer
+from ganvas.web.state import State, Timeline
+
+renderer = open_renderer("fashion", device="cpu")
+renderer.warm()
+before = set(sys.modules)
+renderer.quality(State())
+for method in ("pca", "ica"):
+    finders.get(method)(renderer.space, 2, 0)
+landscape(renderer, 60)
+renderer.clicked([(1, i, i % 2 == 0) for i in range(20)], "marked")
+film(renderer, Timeline((State(), State(1)), "spline", 3))
+from matplotlib.figure import Figure
+new = {name for name in set(sys.modules) - before if name.partition(".")[0] in ("sklearn", "scipy", "matplotlib")}
+print(sorted(new))
+"""
+
+
+def test_threads_of_pages_import_nothing_at_the_same_moment(tmp_path: Path) -> None:
+    """Two that began with different modules of a circle left a page without its map: partially initialized, said Python."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, check=True,
+        env={**os.environ, "GANVAS_CACHE": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout == "[]\n"

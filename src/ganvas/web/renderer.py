@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TypeGuard
 from urllib.parse import quote
@@ -96,6 +97,11 @@ PAIRS = 128
 """Of samples whose mean distance neighbours are measured in, where pictures take long."""
 REMEMBERED = 2**25
 """Bytes of thumbnails that are kept where pictures take long: what is shown at several places is drawn once."""
+IMPORTED = (
+    "sklearn.manifold", "sklearn.gaussian_process", "sklearn.linear_model", "sklearn.mixture", "sklearn.model_selection",
+    "scipy.interpolate", "matplotlib.backends.backend_agg", "matplotlib.figure",
+)  # fmt: skip
+"""Slow to import, and in circles: of two threads that begin with different ones of a circle, one gets half a module."""
 REST = 0.5
 """Seconds without a picture asked for, after which what can wait goes on."""
 
@@ -524,7 +530,9 @@ class Renderer:
         return scores.argsort(descending=True).tolist()
 
     def warm(self) -> None:
-        """Everything that the first page would wait for."""
+        """Everything that the first page would wait for, and what its threads would import at the same moment."""
+        for name in IMPORTED:
+            import_module(name)
         self.view.draw([self.start])
 
     # --- directions ------------------------------------------------------------------------------------------------
