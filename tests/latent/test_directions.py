@@ -696,3 +696,35 @@ def test_axes_of_large_layers_are_those_of_scikit_learn_in_little_memory() -> No
     assert angle(axes, torch.from_numpy(fitted.components_)) < 1e-3
     np.testing.assert_allclose(shares.numpy(), fitted.explained_variance_ratio_, rtol=1e-4)
     np.testing.assert_allclose(along.abs().numpy(), np.abs(places), atol=1e-2)
+
+
+def test_directions_of_a_collapsed_space_are_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A file with one of them was written, and refused by whatever opens it.
+    model = ours("style")
+    for weight in model.generator.parameters():
+        weight.zero_()
+    model.save(tmp_path / "m.safetensors")
+    out = tmp_path / "d.safetensors"
+    assert main(["directions", str(tmp_path / "m.safetensors"), "--method", "random", "--out", str(out)]) == 2
+    assert "all points of w are the same" in capsys.readouterr().err.lower()
+    assert not out.exists()
+
+
+def test_directions_along_which_nothing_differs_are_left_out(tmp_path: Path) -> None:
+    # Of a layer with a dead unit a file was written that nothing opened.
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3, bias=False)
+            self.layer.weight.data = torch.diag(torch.tensor([1.0, 2.0, 0.0]))
+
+        def forward(self, z: Tensor) -> Tensor:
+            hidden: Tensor = self.layer(z)
+            return hidden
+
+    model = ganvas.wrap(Half(), latent_dim=3, value_range=(-1, 1))
+    save(tmp_path / "d.safetensors", found := find(open_space(model, "layer:module.layer"), "pca", 3))
+    assert [each.name for each in found] == ["pca-0", "pca-1"]
+    assert len(load_directions(tmp_path / "d.safetensors", model)) == 2

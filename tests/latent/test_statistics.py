@@ -263,3 +263,13 @@ def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["statistics", model, *flags[:-1]]) == 2
     assert "name at least two" in capsys.readouterr().err
     assert main(["statistics", model, "--spaces", "v"]) == 2
+
+
+def test_a_collapsed_model_has_statistics() -> None:
+    # Its samples have no dimension, and nothing changes them: both ended the command, with what had been measured.
+    model = ours("style")
+    for weight in model.generator.parameters():
+        weight.zero_()
+    found = _measure(open_space(model, "z"), 20, 0, [], lambda what: None)
+    assert found["dimension of samples"] == 0 == found["path length (pixels)"]
+    assert "metric participation" not in found

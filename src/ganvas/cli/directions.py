@@ -89,6 +89,7 @@ def run(
             samples=2000 if samples is None else samples, steps=2000 if steps is None else steps,
             state=out.with_suffix(".state.safetensors"), progress=tell,
         )  # fmt: skip
+        found_in.check_moves(found)
         control = found_in.find(where, "random", 1, seed, progress=tell)
         typical = found_in.chance(where, progress=tell)
     notes = [words for each in found if (words := in_words(each))]

@@ -167,7 +167,11 @@ def _measure(
 
     from ganvas.latent.jacobian import spectrum
     from ganvas.latent.paths import looks, pyramid, see_many
-    from ganvas.latent.statistics import intrinsic_dimension, linear_separability, participation
+    from ganvas.latent.statistics import (
+        linear_separability,
+        participation,
+        sample_dimension,
+    )
     from ganvas.metrics.path_length import PairedSpace, path_length
 
     begin("path length")
@@ -180,10 +184,10 @@ def _measure(
     with torch.no_grad():
         points = space.numbered(n, seed)
         features = torch.cat(list(looks(space, points, see=see_many(space, pyramid))))
-    row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
-    row["dimension of samples"] = intrinsic_dimension(features.cpu().numpy())
+    row["dimension of points"] = sample_dimension(points.flatten(1).double().cpu().numpy())
+    row["dimension of samples"] = sample_dimension(features.cpu().numpy())
     begin("metric")
-    if len(shares := spectrum(space, seed)):
+    if (shares := spectrum(space, seed)).any():  # of a collapsed model nothing changes the picture
         row["metric participation"] = participation(shares)
     return row
 

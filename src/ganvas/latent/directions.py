@@ -157,7 +157,7 @@ def named(
 def unmeasured(
     space: LatentSpace, method: str, vectors: Tensor, scores: Tensor, made: Mapping[str, Any]
 ) -> list[Direction]:
-    """The same with no more than their sigma, for which nothing is drawn."""
+    """The same with no more than their sigma, for which nothing is drawn; without those along which all points are the same."""
     mark, made = space.model.hash, {"version": version("ganvas"), **made}
     found = []
     for i, (vector, score) in enumerate(zip(vectors.cpu(), scores, strict=True)):
@@ -166,7 +166,8 @@ def unmeasured(
         found.append(
             Direction(f"{method}-{i}", vector, space.name, mark, method, sigma, score=float(score), made=made)
         )
-    return found
+    # A file with another among them could not be opened again. Of a collapsed model there are no others: pages show those.
+    return [each for each in found if each.sigma > 0] or found
 
 
 class Unmoved(NamedTuple):
@@ -299,6 +300,15 @@ def keeping(space: LatentSpace, direction: Direction, others: Sequence[Direction
     vector = without(space, direction.vector.flatten(), others).reshape(space.shape)
     made = {**direction.made, "kept": [other.name for other in others]}
     return measured(space, replace(direction, vector=vector, made=made))
+
+
+def check_moves(directions: Sequence[Direction]) -> None:
+    """Raise `GanvasError` where none moves anything: a file of them could not be opened again."""
+    if directions and not any(each.sigma for each in directions):
+        raise GanvasError(
+            f"All points of {directions[0].space} are the same along what {directions[0].method} finds: the model has collapsed "
+            "there. Take another --space."
+        )
 
 
 def save(path: str | os.PathLike[str], directions: Sequence[Direction]) -> None:

@@ -23,7 +23,7 @@ from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import rows_seen, small_pyramid
 from ganvas.latent.space import LatentSpace
-from ganvas.latent.statistics import MANY, intrinsic_dimension, participation
+from ganvas.latent.statistics import MANY, participation, sample_dimension
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
@@ -261,7 +261,7 @@ def draw_map(
             )
         )
     progress("dimension and metric", 0, 1)
-    dimension = _dimension(features)
+    dimension = sample_dimension(features)
     shares = spectrum(space, seed).numpy()
     shares = shares if shares.any() else shares[:0]  # nothing changes the picture
     duplicates = find_duplicates(features, of_real)
@@ -299,14 +299,6 @@ def _check_room(model: Model, extractor: Extractor, n: int) -> None:
 def _digits(features: NDArray[np.float32]) -> Any:
     """Features in float64; of large pictures as they are: several copies of them are held, 400 MB each of 3,000 of 64 px."""
     return features if features.size > MANY else features.astype(np.float64)
-
-
-def _dimension(features: Array) -> float:
-    """Of samples' features (n, F); 0 for a collapsed model, whose samples are one another's copies."""
-    try:
-        return intrinsic_dimension(features)
-    except GanvasError:
-        return 0.0
 
 
 def find_holes(features: Array, real: Array) -> Holes | None:

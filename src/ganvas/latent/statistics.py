@@ -43,6 +43,14 @@ def intrinsic_dimension(points: Array) -> float:
     return float((kept * empirical).sum() / (kept * kept).sum())
 
 
+def sample_dimension(features: Array) -> float:
+    """The same of a model's points or samples' features (n, F); 0 where it has collapsed, and they are one another's copies."""
+    try:
+        return intrinsic_dimension(features)
+    except GanvasError:
+        return 0.0
+
+
 def participation(values: Tensor) -> float:
     """How many eigenvalues (k,) matter: the square of their sum over the sum of their squares; k when all are equal."""
     shares = arrays.as_floats(values, "values").double().flatten()
