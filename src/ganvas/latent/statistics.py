@@ -27,6 +27,18 @@ COLLAPSED = 1e-12
 
 def intrinsic_dimension(points: Array) -> float:
     """TwoNN (Facco et al. 2017): from the ratio of the distances to the second and the first neighbour of points (n, D)."""
+    if (found := _two_nn(points)) is None:
+        raise GanvasError("The intrinsic dimension needs at least 12 different points.")
+    return found
+
+
+def sample_dimension(features: Array) -> float:
+    """The same of a model's points or samples' features (n, F); 0 where it has collapsed, and they are one another's copies."""
+    return _two_nn(features) or 0.0
+
+
+def _two_nn(points: Array) -> float | None:
+    """The dimension; None of points of which too few are different."""
     from sklearn.neighbors import NearestNeighbors
 
     rows = arrays.as_rows(points, "points", least=12)
@@ -38,17 +50,9 @@ def intrinsic_dimension(points: Array) -> float:
     ratios = np.sort(np.log(distances[near, 2] / distances[near, 1]))
     kept = ratios[: int(0.9 * len(ratios))]  # the largest tenth is noise (section "Discarding")
     if len(kept) < 10 or kept[-1] <= 0:
-        raise GanvasError("The intrinsic dimension needs at least 12 different points.")
+        return None
     empirical = -np.log(1 - np.arange(1, len(kept) + 1) / (len(ratios) + 1))
     return float((kept * empirical).sum() / (kept * kept).sum())
-
-
-def sample_dimension(features: Array) -> float:
-    """The same of a model's points or samples' features (n, F); 0 where it has collapsed, and they are one another's copies."""
-    try:
-        return intrinsic_dimension(features)
-    except GanvasError:
-        return 0.0
 
 
 def participation(values: Tensor) -> float:
