@@ -229,6 +229,9 @@ def _run(name: str, argv: Sequence[str], asks_for_help: bool) -> int:
     from ganvas.extensions import load_extensions
 
     if not asks_for_help:  # help stays quick
+        from ganvas.cache import keep_compiled
+
+        keep_compiled()
         load_extensions()
     command = COMMANDS[name]
     return _parse.call(import_module(f"ganvas.cli.{command.module}").run, argv, name, command.example)
