@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"of {', '.join(each for each in COMMANDS if COMMANDS[each].spread)}.", 2,
         )  # fmt: skip
     try:
-        with interrupting():
+        with interrupting(program=arguments is None):
             code = _run(name, argv[1:], asks_for_help) if name else _top_level(argv)
             sys.stdout.flush()
             return code
