@@ -1,5 +1,8 @@
 """Downloads: a server that is slow, sends without end or speaks no HTTP is not waited for, and said in words."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.cache import cache_folder, fetch
+from ganvas.cache import COMPILED, cache_folder, check_compiled, fetch, keep_compiled
 from ganvas.errors import GanvasError
 
 OVER = threading.Event()
@@ -91,3 +94,40 @@ def test_without_a_home_the_cache_is_where_it_is_said(monkeypatch: pytest.Monkey
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     with pytest.raises(GanvasError, match=r"no home folder to keep anything in.*GANVAS_CACHE"):
         cache_folder()
+
+
+def test_torch_compiles_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not into /tmp under a name that is known: who made that first chose what is run, and a file there ended trainings."""
+    named = {name: value for name, value in os.environ.items() if name != COMPILED}
+    environment = {
+        **named,
+        "GANVAS_CACHE": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
+        "USER": "me",
+        "LOGNAME": "me",
+    }
+    (tmp_path / "torchinductor_me").touch()
+    command = "from ganvas.cli import main; main(['list', 'terms']); import torch._dynamo"
+    subprocess.run([sys.executable, "-c", command], env=environment, check=True, timeout=120)
+    assert (tmp_path / "cache" / "compiled").is_dir()
+    monkeypatch.setenv(COMPILED, "mine")
+    keep_compiled()
+    assert os.environ[COMPILED] == "mine"
+    monkeypatch.delenv(COMPILED)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file"))  # where nothing can be kept
+    keep_compiled()
+    assert COMPILED not in os.environ
+
+
+@pytest.mark.skipif(os.name != "posix", reason="who made a folder is known there")
+def test_what_others_may_have_compiled_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COMPILED, str(tmp_path / "compiled"))
+    check_compiled()
+    (tmp_path / "compiled").chmod(0o777)
+    with pytest.raises(GanvasError, match=f"not yours alone.*{COMPILED}="):
+        check_compiled()
+    (tmp_path / "compiled").chmod(0o755)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(GanvasError, match="not yours alone"):
+        check_compiled()

@@ -20,6 +20,15 @@ sys.exit(main(["sample", "fashion", "--n", "2000000", "--out", "made"]))
 """
 
 
+ENDED = """
+import signal, sys
+from ganvas.cli import main
+sys.argv[1:] = ["--version"]
+main()
+signal.raise_signal(signal.SIGINT)
+"""
+
+
 @pytest.mark.parametrize("number", STRUCK, ids=lambda each: each.name)
 def test_a_command_ends_with_the_promised_code_and_leaves_nothing(tmp_path: Path, number: int) -> None:
     process = Process("-c", SCRIPT, cwd=tmp_path)
@@ -32,6 +41,14 @@ def test_a_command_ends_with_the_promised_code_and_leaves_nothing(tmp_path: Path
     assert "interrupted" in said
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_after_the_end_is_silent() -> None:
+    """Torch takes a second to close: a second Ctrl-C then interrupted it with a traceback."""
+    process = Process("-c", ENDED)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in said
 
 
 def test_what_is_ignored_stays_so_and_the_rest_is_put_back() -> None:

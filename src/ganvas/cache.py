@@ -3,7 +3,9 @@
 import os
 import time
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPException
+from importlib import import_module
 from pathlib import Path
 
 from ganvas.errors import GanvasError, printable
@@ -24,6 +26,40 @@ def cache_folder() -> Path:
         raise GanvasError(
             "There is no home folder to keep anything in. Name one for it: GANVAS_CACHE=/tmp/ganvas"
         ) from error
+
+
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+"""The variable that names torch's folder of compiled networks."""
+
+
+def keep_compiled() -> None:
+    """Have torch keep what it compiles in the cache, unless a variable says where.
+
+    By itself it takes a folder of /tmp with a name that is known, which any user of the machine can make before this one: it is
+    made as soon as an optimiser is, and what lies in it is unpickled and run.
+    """
+    if COMPILED in os.environ:
+        return
+    with suppress(GanvasError, OSError):
+        folder = (cache_folder() / "compiled").absolute()
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            os.environ[COMPILED] = str(folder)
+
+
+def check_compiled() -> None:
+    """Raise `GanvasError` where others made the folder that torch compiles into, or may write there: it runs what it finds."""
+    if os.name != "posix":
+        return
+    folder = import_module("torch._inductor.runtime.cache_dir_utils").cache_dir()
+    # Of a link, too: whoever made it can lead it elsewhere.
+    if any(found.st_uid != os.getuid() for found in (os.lstat(folder), os.stat(folder))) or (
+        os.stat(folder).st_mode & 0o002
+    ):
+        raise GanvasError(
+            f"{folder} is not yours alone, and torch would run what others put there. Name a folder of your own: "
+            f"{COMPILED}=$HOME/.cache/compiled"
+        )
 
 
 def fetch(url: str, otherwise: str) -> bytes:

@@ -37,10 +37,11 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def interrupting() -> Iterator[None]:
+def interrupting(program: bool = False) -> Iterator[None]:
     """Inside, each of them raises `Stopped`, which removes what is half written on its way out.
 
-    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice.
+    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice. After a whole `program`
+    it ends the process in silence: torch takes its time to close, and would be interrupted with a traceback.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -50,6 +51,8 @@ def interrupting() -> Iterator[None]:
         raise Stopped
 
     with heard(handle) as previous:
+        if program and previous.get(signal.SIGINT) is signal.default_int_handler:
+            previous[signal.SIGINT] = signal.SIG_DFL
         yield
 
 

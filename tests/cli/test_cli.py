@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,22 @@ def test_what_pages_are_built_with_reads_nothing_in_the_current_folder(tmp_path:
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "{}"
+
+
+@pytest.mark.parametrize("folder", ["wandb", ".wandb"])
+def test_settings_of_wandb_in_the_current_folder_are_refused(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of data from anybody: the user's key and all figures went to the server that they name."""
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))
+    assert main(["train", "digits", "--kimg", "0.1", "--log", "wandb"]) == 2
+    assert (
+        f"{Path(folder, 'settings')} in this folder would say to whom wandb sends" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_terminal_of_no_columns_is_one_that_does_not_say(

@@ -1,7 +1,9 @@
 """Generators as ONNX, judged by onnxruntime: the same pictures within one grey level, in any batch, for every family."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -303,3 +305,14 @@ def test_the_python_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert names["pixels"].shape == (4, 1, 28, 28)
     assert names["pixels"].std() > 30
     assert json.loads(names["about"]["ganvas.shape"]) == [1, 28, 28]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that have a name")
+def test_the_runtime_tells_nobody_and_waits_for_no_pipe(tmp_path: Path) -> None:
+    """It opened /tmp/.ses, of whoever made it, for what it sends to its makers: for ever, and deaf to Ctrl-C."""
+    os.mkfifo(tmp_path / ".ses")
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = "from ganvas.export import onnx; onnx._library('onnxruntime')"
+    subprocess.run(
+        [sys.executable, "-c", command], env={**environment, "TMPDIR": str(tmp_path)}, check=True, timeout=60
+    )

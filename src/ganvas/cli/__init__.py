@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"of {', '.join(each for each in COMMANDS if COMMANDS[each].spread)}.", 2,
         )  # fmt: skip
     try:
-        with interrupting():
+        with interrupting(program=arguments is None):
             code = _run(name, argv[1:], asks_for_help) if name else _top_level(argv)
             sys.stdout.flush()
             return code
@@ -229,6 +229,9 @@ def _run(name: str, argv: Sequence[str], asks_for_help: bool) -> int:
     from ganvas.extensions import load_extensions
 
     if not asks_for_help:  # help stays quick
+        from ganvas.cache import keep_compiled
+
+        keep_compiled()
         load_extensions()
     command = COMMANDS[name]
     return _parse.call(import_module(f"ganvas.cli.{command.module}").run, argv, name, command.example)

@@ -59,6 +59,8 @@ def run(
                 _shared.say(line)
         _shared.answer(to_dict(config), indent=None if json else 2)
         return None
+    if "wandb" in log:
+        _check_wandb()
     if seeds or folds:
         if more is not None:
             raise GanvasError(
@@ -121,6 +123,17 @@ def _repeat(
     columns, rows = list(compress(columns, kept)), [list(compress(row, kept)) for row in rows]
     table(columns, rows)
     _shared.say(f"Written to {found.path}")
+
+
+def _check_wandb() -> None:
+    """Raise `GanvasError` for settings of wandb in the current folder: of data from anybody they would send the figures and this
+    user's key to a server of theirs. Left out, they would send to the public one what is meant for one of the user's own."""
+    for place in (Path(folder, "settings") for folder in ("wandb", ".wandb")):
+        if place.exists():
+            raise GanvasError(
+                f"{place} in this folder would say to whom wandb sends figures and your key. If it is yours, move it to "
+                "~/.config/wandb/settings; if it came with something else, remove it."
+            )
 
 
 def _setting(text: str) -> tuple[str, object]:

@@ -8,6 +8,7 @@ import copy
 import json
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -372,6 +373,9 @@ def _library(name: str) -> Any:
     """A package of the extra `export`. Raises `GanvasError` saying what to type where it is missing."""
     from importlib import import_module
 
+    # Since 1.32 it tells its makers what it is used for, and reads a file of /tmp for that, where
+    # a pipe of anybody's would be waited for, deaf to Ctrl-C.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(name)
     except ImportError as error:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import dist, losses, networks
+from ganvas.cache import check_compiled
 from ganvas.config import Config, TermConfig
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
@@ -74,6 +75,7 @@ class GanMethod(Method):
         self.draw: nn.Module = self.generator
         self.judge: Callable[..., Answer] = self.critic.answer
         if t.compile:
+            check_compiled()
             self.draw, self.judge = torch.compile(self.generator), torch.compile(self.critic.answer)  # type: ignore[assignment]
         a = config.augment
         self.adaptive = Adaptive(a.p, a.target, a.kimg, limit=a.limit).to(engine.device)
