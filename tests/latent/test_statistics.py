@@ -228,7 +228,7 @@ def test_large_pictures_are_seen_small(monkeypatch: pytest.MonkeyPatch) -> None:
         kinds.append(points.dtype)
         return 1.0
 
-    monkeypatch.setattr("ganvas.latent.statistics.intrinsic_dimension", noting)
+    monkeypatch.setattr("ganvas.latent.statistics.sample_dimension", noting)
     space = open_space(model_of("dcgan"), "z")
     _measure(space, 20, 0, [], lambda what: None)
     assert widths == [space.size, 3 * (4 * 4 + 2 * 2)]
