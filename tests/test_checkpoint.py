@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.checkpoint import Checkpoint, hash_of, is_hash, pack, unpack
+from ganvas.checkpoint import Checkpoint, hash_of, is_hash, pack, told_apart, unpack
 from ganvas.errors import GanvasError
 
 Tensors = dict[str, Tensor]
@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_says_so(
     path = tmp_path / "state.safetensors"
     tensors = pack(*job())
     change(tensors)
-    io.save_tensors(path, tensors, {"kind": "checkpoint", "job": {"a": 1}, **header})
+    io.save_tensors(told_apart(path, {"a": 1}), tensors, {"kind": "checkpoint", "job": {"a": 1}, **header})
     with pytest.raises(GanvasError, match="Delete it, and the job begins anew"):
         Checkpoint(path, {"a": 1}).resume(*job())
 

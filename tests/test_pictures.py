@@ -152,6 +152,18 @@ def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
 
 
+def test_a_folder_of_pictures_takes_no_place_that_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were drawn, and then it said "Invalid argument"."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "there")
+    for out in (Path(), tmp_path / "there", tmp_path / "link"):
+        with pytest.raises(GanvasError, match=r"a new folder takes its place. Name one within it: .*samples"):
+            pictures.check_out(out, 3, (1, 8, 8))
+
+
 def test_of_two_that_fill_one_folder_the_second_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

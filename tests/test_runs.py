@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,6 +104,29 @@ def test_stats_survive_a_cut_line_and_rewind(tmp_path: Path) -> None:
     assert [r["kimg"] for r in run.stats()] == [1, 2, 3]
     assert run.rewind_stats(2.0) == [], "lines of statistics were told as figures of ganvas eval"
     assert [r["kimg"] for r in run.stats()] == [1, 2]
+
+
+def test_lines_that_are_added_while_a_run_goes_back_are_kept(tmp_path: Path) -> None:
+    """`train --resume` read metrics.jsonl and renamed a copy over it: what `ganvas eval` had added between was lost."""
+    run = create_run(tmp_path, "a", CONTENT)
+    added = [
+        threading.Thread(target=lambda: [run.append_metrics([{"kimg": 1.0}]) for _ in range(300)])
+        for _ in "12"
+    ]
+    for each in added:
+        each.start()
+    while any(each.is_alive() for each in added):
+        run.append_metrics([{"kimg": 9.0}])
+        assert run.rewind_stats(2.0)
+    assert len(run.metrics()) == 600
+
+
+def test_lines_stay_the_file_that_they_are_where_none_is_beyond(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "a", CONTENT)
+    run.append_metrics([{"kimg": 1.0}])
+    before = os.stat(run.path / "metrics.jsonl")
+    assert run.rewind_stats(2.0) == []
+    assert os.path.samestat(os.stat(run.path / "metrics.jsonl"), before)
 
 
 def test_an_out_that_is_a_file(tmp_path: Path) -> None:

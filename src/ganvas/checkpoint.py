@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import threading
 import time
 import warnings
@@ -233,15 +234,21 @@ def _at_most(count: int) -> Iterator[None]:
         handle.remove()
 
 
+def told_apart(path: Path, job: io.Json) -> Path:
+    """A name beside `path` that no other job has."""
+    digest = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:OLD_DIGITS]
+    return path.with_name(f"{path.stem}.{digest}{path.suffix}")
+
+
 class Checkpoint:
     """Where a long job was: written every so many seconds, read when the same job starts again, removed at its end.
 
-    `job` says which job it is: a file of another one is not touched until this job writes its own. Without a path nothing is
-    kept.
+    `job` says which job it is, and is told in the file's name, so that none is written over, or removed, that is another one's.
+    Without a path nothing is kept.
     """
 
     def __init__(self, path: Path | None, job: io.Json, every: float = 20.0) -> None:
-        self.path, self.job, self.every = path, job, every
+        self.path, self.job, self.every = path and told_apart(path, job), job, every
         self.written = time.monotonic()
 
     def resume(self, random: torch.Generator, modules: Named, optimizers: Optimizers) -> int:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io as memory
+import os
 import warnings
 import zipfile
 from bisect import bisect_right
@@ -663,6 +664,11 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
         )
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
+    if out.suffix == "" and (out.is_symlink() or os.path.ismount(out) or out.resolve() == Path.cwd()):
+        raise GanvasError(
+            f"{out} is the current folder, a link or a mount point, and a new folder takes its place. Name one within it: "
+            f"{out / 'samples'}"
+        )
     if out.suffix == "" and len(shape) == 1:
         raise GanvasError("Points do not go into a folder of images; use --out points.npz or points.png.")
     pixels = n * shape[1] * shape[2] if len(shape) == 3 else 0

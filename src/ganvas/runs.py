@@ -22,16 +22,21 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 from ganvas import io, notebook
 from ganvas.config import Config, read_config, to_dict
 from ganvas.errors import PATH, GanvasError, expect, explain_os_error, printable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
@@ -46,6 +51,9 @@ SHOWN = 3
 """Runs that a message names."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
+
+TRIES = 100
+"""Of a file of lines, when another program puts another in its place just then."""
 
 
 @dataclass(frozen=True)
@@ -227,9 +235,8 @@ class Run:
 
     def _append(self, name: str, line: str) -> None:
         """A line is written whole or not at all, and begins on a line of its own whatever a kill has left."""
-        path = self._own(name)
         try:
-            with open(path, "ab+", buffering=0) as file:
+            with self._held(name) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - 1, 0))
                 cut = file.read(1) not in (b"", b"\n")
@@ -242,6 +249,20 @@ class Run:
                     raise
         except OSError as error:
             raise explain_os_error(error, f"writing {name}") from error
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[IO[bytes]]:
+        """A file of lines, opened to be added to, while nobody else adds to it or puts another in its place."""
+        path = self._own(name)
+        for _ in range(TRIES):
+            with open(path, "ab+", buffering=0) as file:
+                if fcntl is not None:
+                    with suppress(OSError):  # network folders may have no locks
+                        fcntl.flock(file, fcntl.LOCK_EX)
+                if _is_at(file, path):
+                    yield file
+                    return
+        raise GanvasError(f"{path} is replaced over and over by other programs. Give the same command again.")
 
     def _own(self, name: str) -> Path:
         """A file of lines. Raises `GanvasError` for a link: in a run from anybody it leads to what is nobody's business."""
@@ -273,16 +294,24 @@ class Run:
 
     def rewind_stats(self, kimg: float) -> list[io.Json]:
         """Drop lines past the state that a resumed run starts from: they will be made again. Returns those of metrics.jsonl."""
-        gone: list[io.Json] = []
-        for name in ("stats.jsonl", "metrics.jsonl"):
-            gone = []
-            if (self.path / name).exists():
-                kept = list[io.Json]()
+        self._drop("stats.jsonl", kimg)
+        return self._drop("metrics.jsonl", kimg)
+
+    def _drop(self, name: str, kimg: float) -> list[io.Json]:
+        if not (self.path / name).exists():
+            return []
+        kept, gone = list[io.Json](), list[io.Json]()
+        try:
+            # ganvas eval may be adding to it. Where there are no such locks no open file can be replaced, either.
+            with self._held(name) if fcntl is not None else nullcontext():
                 for line in self._lines(name):
                     beyond = _is_number(line.get("kimg")) and line["kimg"] > kimg + 1e-9
                     (gone if beyond else kept).append(line)
-                content = "".join(json.dumps(line) + "\n" for line in kept)
-                io.write_bytes(self.path / name, content.encode())
+                if gone:
+                    content = "".join(json.dumps(line) + "\n" for line in kept)
+                    io.write_bytes(self.path / name, content.encode())
+        except OSError as error:
+            raise explain_os_error(error, f"writing {name}") from error
         return gone
 
     def remove_beyond(self, kimg: float) -> None:
@@ -355,6 +384,14 @@ def _me() -> io.Json:
     with suppress(OSError):
         boot = BOOT.read_text().strip()
     return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid()}
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still what lies at its path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _owner(path: Path) -> io.Json:

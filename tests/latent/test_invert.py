@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.checkpoint import Checkpoint
 from ganvas.cli import main
 from ganvas.cli._shared import save
@@ -316,8 +317,26 @@ def test_an_encoder_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
         train_encoder(space, steps=41, path=path)
 
 
+def test_an_encoder_that_came_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    """Of two commands in one folder the second lost the encoder of the first, under the default name of both."""
+    path, space = tmp_path / "encoder.safetensors", open_space(ours(), "w")
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == 1:
+            train_encoder(space, steps=3, seed=1, path=path)
+
+    with pytest.raises(GanvasError, match="another command meanwhile") as told:
+        train_encoder(space, steps=2, path=path, progress=meanwhile)
+    first, header = io.load_tensors(path)
+    assert header["job"]["seed"] == 1
+    (own,) = tmp_path.glob("encoder.*.safetensors")
+    assert f"--encoder {own}" in str(told.value)
+    kept = train_encoder(space, steps=2, path=own, progress=lambda done, total: pytest.fail("trained again"))
+    assert not torch.equal(kept.layers[0].weight, first["layers.0.weight"])
+
+
 def _every_step(self: Checkpoint, step: int, *what: Any) -> None:
-    assert self.path is None or self.path.name == "encoder.state.safetensors"
+    assert self.path is None or self.path.match("encoder.state.*.safetensors")
     if self.path is not None:
         self.written -= 1e6
         _keep(self, step, *what)

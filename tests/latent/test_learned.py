@@ -105,7 +105,7 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(KeyboardInterrupt):
         learn(space(), 3, seed=2, steps=60, state=state, progress=interrupt)
-    assert state.is_file()
+    (kept,) = tmp_path.glob("directions.state.*.safetensors")
     other, _ = learn(space(), 3, seed=3, steps=5, state=tmp_path / "other.safetensors")
     seen: list[int] = []
     resumed, _ = learn(
@@ -114,15 +114,21 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     assert seen == list(range(32, 61))
     torch.testing.assert_close(resumed, whole)
     assert not torch.allclose(other, whole)
-    assert not state.exists()
+    assert not kept.exists()
 
 
 def test_a_state_of_another_job_is_not_taken(tmp_path: Path) -> None:
+    """Nor written over, nor removed: a short job of that name took the state of a long one with it, or a model."""
     state = tmp_path / "a.safetensors"
+    state.write_text("a model of somebody's")
     first = Checkpoint(state, {"job": "a"}, every=0)
     module, random = nn.Linear(2, 2), torch.Generator().manual_seed(0)
     first.keep(7, random, [("m", module)], [])
-    assert Checkpoint(state, {"job": "b"}).resume(random, [("m", nn.Linear(2, 2))], []) == 0
+    other = Checkpoint(state, {"job": "b"}, every=0)
+    assert other.resume(random, [("m", nn.Linear(2, 2))], []) == 0
+    other.keep(3, random, [("m", module)], [])
+    other.done()
+    assert state.read_text() == "a model of somebody's"
     fresh = nn.Linear(2, 2)
     assert Checkpoint(state, {"job": "a"}).resume(random, [("m", fresh)], []) == 7
     assert torch.equal(fresh.weight, module.weight)

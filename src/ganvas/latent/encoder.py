@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, io
-from ganvas.checkpoint import Checkpoint, rebuild
+from ganvas.checkpoint import Checkpoint, rebuild, told_apart
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
@@ -82,7 +82,7 @@ def train_encoder(
         job["classes"] = "all"  # those of before knew the first ones alone
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)
-        if header.get("kind") != "encoder" or header.get("job") != job:
+        if not _is_of(header, job):
             raise GanvasError(
                 f"{path} is no encoder of this model and space, or of other steps. Give another --encoder, or delete it."
             )
@@ -104,10 +104,21 @@ def train_encoder(
     state = Checkpoint(path and path.with_suffix(".state.safetensors"), job)
     fit([("encoder", encoder)], loss, up_and_down, steps, random, state, progress)
     if path is not None:
-        with io.atomic(path) as temporary:
+        lost = path.is_file() and not _is_of(io.read_header(path), job)  # another command was as far
+        own = told_apart(path, job) if lost else path
+        with io.atomic(own) as temporary:
             io.save_tensors(temporary, encoder.state_dict(), {"kind": "encoder", "job": job})
-    state.done()
+        state.done()
+        if lost:
+            raise GanvasError(
+                f"{path} has been written by another command meanwhile, and is another encoder. This one is kept in {own}. Give "
+                f"the same command again, with --encoder {own}: it is not trained again."
+            )
     return encoder.requires_grad_(False)
+
+
+def _is_of(header: io.Json, job: io.Json) -> bool:
+    return header.get("kind") == "encoder" and header.get("job") == job
 
 
 @torch.no_grad()

@@ -203,7 +203,8 @@ def find_directions(
 ) -> list[Direction]:
     """`count` directions by a method of `ganvas directions`, each measured, best first.
 
-    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption.
+    `learned` trains a network for `steps` steps, and resumes after an interruption from a file beside `state`, in
+    whose name it says which job it is.
     The method `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file
     of `scores` (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the
     attributes of `keep`. `progress` hears what is being done, how much of it is done, and of how much.
