@@ -291,6 +291,18 @@ def test_any_bytes_are_a_clear_error(tmp_path: Path, content: bytes) -> None:
         io.load_tensors(path)
 
 
+@pytest.mark.parametrize("shape", [[2**63, 0], [2**62, 4, 0], [0, 2**64 - 1]])
+def test_sizes_that_torch_does_not_hold(tmp_path: Path, shape: list[int]) -> None:
+    # They multiply to nothing, so that the library takes them, and torch refuses them by errors of other kinds.
+    header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    path = tmp_path / "g.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    for read in (io.load_tensors, io.load_foreign):
+        with pytest.raises(GanvasError, match="not a readable safetensors file") as refused:
+            read(path)
+        assert "\n" not in str(refused.value)
+
+
 def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
     header = json.dumps({"w": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
     path = tmp_path / "huge.safetensors"

@@ -412,9 +412,11 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
         raise GanvasError(
             f"{path} cannot be opened: its name or that of a folder is no UTF-8 text, which safetensors wants. Rename it."
         ) from error
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
+        # Sizes that torch cannot hold pass the library where one of them is 0; torch's words end in a listing of its calls.
+        words = (str(error).splitlines() or [""])[0]
         raise GanvasError(
-            f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
+            f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({words}). "
             "ganvas reads .safetensors only and never unpickles; use another snapshot of the run."
         ) from error
     return metadata, tensors
