@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -110,6 +111,8 @@ def test_torch_compiles_into_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
     command = "from ganvas.cli import main; main(['list', 'terms']); import torch._dynamo"
     subprocess.run([sys.executable, "-c", command], env=environment, check=True, timeout=120)
     assert (tmp_path / "cache" / "compiled").is_dir()
+    for name in ("QUACK_CACHE_DIR", "QUACK_CACHE_ENABLED"):
+        monkeypatch.setenv(name, "")  # so that it is put back
     monkeypatch.setenv(COMPILED, "mine")
     keep_compiled()
     assert os.environ[COMPILED] == "mine"
@@ -120,14 +123,38 @@ def test_torch_compiles_into_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
     assert COMPILED not in os.environ
 
 
+def test_torch_keeps_kernels_of_gpus_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It loads those of /tmp/NAME/torch_vendor_quack_cache, whoever made that, unless these variables are there."""
+    monkeypatch.setenv(COMPILED, "mine")
+    names = "QUACK_CACHE_DIR", "QUACK_CACHE_ENABLED"
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    keep_compiled()
+    assert [os.environ.get(name) for name in names] == [str(tmp_path / "cache" / "compiled" / "quack"), None]
+    monkeypatch.delenv(names[0])
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file"))  # where nothing can be kept
+    keep_compiled()
+    assert [os.environ.get(name) for name in names] == [None, "0"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="who made a folder is known there")
 def test_what_others_may_have_compiled_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMPILED, str(tmp_path / "compiled"))
+    monkeypatch.setenv("LOGNAME", "me")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     check_compiled()
     (tmp_path / "compiled").chmod(0o777)
     with pytest.raises(GanvasError, match=f"not yours alone.*{COMPILED}="):
         check_compiled()
     (tmp_path / "compiled").chmod(0o755)
+    # Its headers are compiled into what runs, whatever the variable says.
+    (tmp_path / "torchinductor_me").chmod(0o777)
+    with pytest.raises(GanvasError, match=r"torchinductor_me is not yours alone.*TMPDIR="):
+        check_compiled()
+    (tmp_path / "torchinductor_me").chmod(0o755)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(GanvasError, match="not yours alone"):
         check_compiled()

@@ -35,31 +35,38 @@ COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 def keep_compiled() -> None:
     """Have torch keep what it compiles in the cache, unless a variable says where.
 
-    By itself it takes a folder of /tmp with a name that is known, which any user of the machine can make before this one: it is
-    made as soon as an optimiser is, and what lies in it is unpickled and run.
+    By itself it takes folders of /tmp with names that are known, which any user of the machine can make before this one: one is
+    made as soon as an optimiser is, and what lies in them is unpickled and run.
     """
-    if COMPILED in os.environ:
-        return
     with suppress(GanvasError, OSError):
         folder = (cache_folder() / "compiled").absolute()
         there = next(each for each in (folder, *folder.parents) if each.exists())
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            os.environ[COMPILED] = str(folder)
+            os.environ.setdefault(COMPILED, str(folder))
+            # Kernels of GPUs, loaded for an ordinary sum where NVIDIA's compiler of them is installed.
+            os.environ.setdefault("QUACK_CACHE_DIR", str(folder / "quack"))
+            return
+    os.environ.setdefault("QUACK_CACHE_ENABLED", "0")
 
 
 def check_compiled() -> None:
-    """Raise `GanvasError` where others made the folder that torch compiles into, or may write there: it runs what it finds."""
+    """Raise `GanvasError` where others made a folder that torch compiles into, or may write there: it runs what it finds."""
     if os.name != "posix":
         return
-    folder = import_module("torch._inductor.runtime.cache_dir_utils").cache_dir()
-    # Of a link, too: whoever made it can lead it elsewhere.
-    if any(found.st_uid != os.getuid() for found in (os.lstat(folder), os.stat(folder))) or (
-        os.stat(folder).st_mode & 0o002
-    ):
-        raise GanvasError(
-            f"{folder} is not yours alone, and torch would run what others put there. Name a folder of your own: "
-            f"{COMPILED}=$HOME/.cache/compiled"
-        )
+    torch_has = import_module("torch._inductor.runtime.cache_dir_utils")
+    # Headers lie in the folder of /tmp whatever the variable says, and are compiled into what runs.
+    ways = {torch_has.default_cache_dir(): "TMPDIR=$HOME/.cache"}
+    ways[torch_has.cache_dir()] = f"{COMPILED}=$HOME/.cache/compiled"
+    for folder, way in ways.items():
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)  # from now on nobody else can
+        # Of a link, too: whoever made it can lead it elsewhere.
+        if any(found.st_uid != os.getuid() for found in (os.lstat(folder), os.stat(folder))) or (
+            os.stat(folder).st_mode & 0o002
+        ):
+            raise GanvasError(
+                f"{folder} is not yours alone, and torch would run what others put there. Name a folder of your own: {way}"
+            )
 
 
 def fetch(url: str, otherwise: str) -> bytes:

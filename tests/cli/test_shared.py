@@ -237,10 +237,14 @@ def test_messages_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert "tmp" not in str(refused.value).replace(str(tmp_path), "")
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    """`ganvas list | head`."""
+@pytest.mark.parametrize("table", [False, True])
+def test_a_reader_that_goes_away_is_no_error(table: bool) -> None:
+    """`ganvas list | head`; of tables the exit code was that of a run that failed, or of an audit that found something."""
+    shown = "cli._run = lambda *_: _shared.table([_shared.Column('a')], [['b']])"
+    code = f"from ganvas import cli; from ganvas.cli import _shared; {shown if table else ''}\n"
+    code += "raise SystemExit(cli.main(['list']))"
     ganvas = subprocess.Popen(
-        [sys.executable, "-m", "ganvas", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
     assert ganvas.stdout is not None
     assert ganvas.stderr is not None

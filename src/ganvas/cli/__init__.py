@@ -207,6 +207,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader went, as `| head` does. Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except SystemExit as end:
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # as rich says it, by the exit code of a run that failed
+            return 141
+        raise
     except OSError as error:
         return _failed(str(explain_os_error(error, f"ganvas {name}".rstrip())), 2)
     except (MemoryError, RuntimeError) as error:
