@@ -208,9 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except SystemExit as end:
-        if isinstance(
-            end.__context__, BrokenPipeError
-        ):  # as rich says it, by the exit code of a run that failed
+        # Rich says the same by the exit code of a run that failed.
+        if isinstance(end.__context__, BrokenPipeError):
             return 141
         raise
     except OSError as error:
