@@ -378,11 +378,18 @@ def test_points_and_series_are_counted_as_they_are_computed_with(
         load_dataset(str(path))
 
 
-@pytest.mark.parametrize(("layout", "most"), [("first", 1.1), ("last", 2.1)])
-def test_images_of_an_array_are_held_once(tmp_path: Path, layout: str, most: float) -> None:
+@pytest.mark.parametrize(("layout", "most"), [("first", 1.1), ("last", 1.1), ("fortran", 2.1)])
+def test_images_of_an_array_are_held_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, most: float
+) -> None:
     """There were a copy to keep, one in the order of channels and one for the fingerprint: 3.4 GB of 1."""
     images = np.random.default_rng(0).integers(0, 256, (100, 3, 64, 64), dtype=np.uint8)
-    given = images if layout == "first" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    monkeypatch.setattr(arrays, "BLOCK", 2**16)
+    given = {
+        "first": images,
+        "last": np.ascontiguousarray(images.transpose(0, 2, 3, 1)),
+        "fortran": np.asfortranarray(images),
+    }[layout]
     path = saved(tmp_path, given, "a.npz")
     load_dataset(path)
     tracemalloc.start()
@@ -391,6 +398,21 @@ def test_images_of_an_array_are_held_once(tmp_path: Path, layout: str, most: flo
     tracemalloc.stop()
     assert torch.equal(found.items, torch.from_numpy(images))  # type: ignore[arg-type]
     assert peak < most * images.nbytes + 600_000
+
+
+def test_what_is_held_twice_is_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays in the order of Fortran, labels beside images, and pictures of another size beside those they are made of."""
+    images = np.zeros((100, 3, 64, 64), np.uint8)
+    monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
+    assert len(load_dataset(saved(tmp_path, images, "a.npz"))) == 100
+    with pytest.raises(GanvasError, match=r"holds 2 MB, more than the 2 MB"):
+        load_dataset(saved(tmp_path, np.asfortranarray(images), "b.npz"))
+    np.savez(tmp_path / "c.npz", images=images, labels=np.full(100, "a" * 3000))
+    with pytest.raises(GanvasError, match=r"c.npz holds 2 MB, more than the 2 MB"):
+        load_dataset(str(tmp_path / "c.npz"))
+    with pytest.raises(GanvasError, match="brought to 60 x 60 px, holds 2 MB, more than the 2 MB"):
+        load_dataset(DataConfig(str(tmp_path / "a.npz"), resolution=60))
 
 
 @pytest.mark.parametrize("name", ["columns", "static_columns", "lengths", "static"])

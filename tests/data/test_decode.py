@@ -248,3 +248,68 @@ def test_a_deep_picture_is_brought_to_eight_bits_some_rows_at_a_time(monkeypatch
     for white in (65535.0, 4095.0):
         wanted = (values.astype(np.float64) * (255 / white)).clip(0, 255).round()
         assert np.array_equal(decode.to_mode(Image.fromarray(values), "L", white), wanted)
+
+
+def beside(kind: str, size: int) -> bytes:
+    """A picture of 16 px with so many bytes beside its pixels."""
+    content, data = saved(kind.split()[0]), bytes(size)
+    blocks = b"".join(bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, size, 255))
+    at = content.find(b",", 13)
+    if kind == "GIF":
+        return content[:at] + b"!\xfe" + blocks + b"\0" + content[at:]
+    if kind == "GIF behind":
+        return content[:-1] + b"!\xfe" + blocks + b"\0" + content[at:]
+    if kind == "PNG behind":
+        return content[:-12] + chunk(b"aaaa", data) + content[-12:]
+    if kind == "PNG":
+        return content[:33] + chunk(b"tEXt", b"key\0" + data) + content[33:]
+    if kind == "JPEG":
+        parts = (data[i : i + 60_000] for i in range(0, size, 60_000))
+        return (
+            content[:2]
+            + b"".join(b"\xff\xe2" + struct.pack(">H", 2 + len(each)) + each for each in parts)
+            + content[2:]
+        )
+    if kind == "WEBP":
+        return content[:4] + struct.pack("<I", len(content) + size) + content[8:] + chunk_of_webp(data)
+    entries = [(256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (278, 3, 1, 16),
+               (279, 4, 1, 256), (37724, 7, size, 134)]  # fmt: skip
+    rows = b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+    return struct.pack("<2sHLH", b"II", 42, 8, len(entries)) + rows + bytes(16) + data + bytes(300)
+
+
+def chunk_of_webp(data: bytes) -> bytes:
+    """With XMP in it."""
+    return b"XMP " + struct.pack("<I", len(data)) + data
+
+
+@pytest.mark.parametrize("kind", ["GIF", "GIF behind", "PNG", "PNG behind", "JPEG", "TIFF", "WEBP"])
+def test_what_lies_beside_the_pixels_has_an_end(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Comments of 512 MiB in a GIF, 3 MB in a .zip, were kept thrice; EXIF and XMP of a WebP seven times."""
+    for name in ("MOST_BESIDE", "MOST_LAYERS", "MOST_WEBP"):
+        monkeypatch.setattr(decode, name, 2**18)
+    assert look(beside(kind, 2**17)).size == (16, 16)
+    with pytest.raises(ValueError, match=r"save it anew without them|a WebP of 0 MiB"):
+        look(beside(kind, 2**19))
+
+
+def test_entries_of_a_tiff_and_segments_of_a_jpeg_are_few() -> None:
+    """Of a BigTIFF there were as many as fit, a million in 20 MB, each looked at before Pillow saw one."""
+    entries = struct.pack("<HHQQ", 65000, 7, 1, 0) * 70_000
+    with pytest.raises(ValueError, match="more parts than any camera"):
+        look(struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 70_000) + entries)
+    content = saved("JPEG")
+    with pytest.raises(ValueError, match="more parts than any camera"):
+        look(content[:2] + b"\xff\xe3\0\2" * 9_000 + content[2:])
+    content = saved("PNG")
+    with pytest.raises(ValueError, match="more parts than any camera"):
+        look(content[:33] + chunk(b"IDAT") * 2**18 + content[33:])
+
+
+def test_pixels_that_python_decodes_count_by_their_time() -> None:
+    """A run of a BMP and a bit take an eighth of a number, a colour as long as two."""
+    of = [decode.python_pixels(opened(content)) for content in (
+        packed_bmp(100, 80), b"P1 100 80\n" + b"0 " * 8000, b"P2 100 80 9\n" + b"1 " * 8000, b"P5 100 80 9\n" + bytes(8000),
+        b"P3 100 80 9\n" + b"1 " * 24000, b"P6 100 80 255\n" + bytes(24000), saved("PNG"),
+    )]  # fmt: skip
+    assert of == [1000, 1000, 8000, 8000, 16000, 0, 0]

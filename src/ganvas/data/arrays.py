@@ -81,6 +81,18 @@ class Header:
     shape: Shape
     dtype: np.dtype
     nbytes: int
+    fortran: bool = False
+    """Its first index changes first: it is brought into the usual order, which takes as much again."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes in memory."""
+        return self.nbytes * (2 if self.fortran and len(self.shape) > 1 else 1)
+
+    @property
+    def last(self) -> bool:
+        """Whether it is of images whose channels come last, and lie first in memory once they are read."""
+        return len(self.shape) == 4 and channel_axis(self.shape) == 3 and not self.fortran
 
 
 def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset | Table:
@@ -136,8 +148,9 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
                 headers[each] = _read_header(stream, members[each].file_size, f"{each} in {path}")
             check_growth(members[each].compress_size, headers[each].nbytes, f"{each} in {path}")
             check_memory(
-                headers[each].nbytes, f"{each} in {path}", "Save it as .npy, which can stay on the disk"
+                headers[each].held, f"{each} in {path}", "Save it as .npy, which can stay on the disk"
             )
+    check_memory(sum(each.held for each in headers.values()), str(path), "Take a part of it")
     _check(headers[name], path, config)
     count = headers[name].shape[0]
     if "labels" in headers and headers["labels"].shape != (count,):
@@ -159,9 +172,28 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
         for each in headers:
             # The very members that were looked at: np.load takes `images` where that and `images.npy` are there.
             with file.open(members[each]) as stream:
-                found[each] = np.lib.format.read_array(stream, allow_pickle=False)
+                if each == name and headers[each].last:
+                    _read_header(stream, members[each].file_size, f"{each} in {path}")
+                    found[each] = _read_images(stream, headers[each])
+                else:
+                    found[each] = np.lib.format.read_array(stream, allow_pickle=False)
     data = _resident(path, {"": found.pop(name), **found}, config, shape)
     return replace(data, notes=(*data.notes, *_unread(path, listed, [members[each] for each in headers])))
+
+
+def _read_images(stream: IO[bytes], header: Header) -> np.ndarray:
+    """Images (N, H, W, C), bytes after a header, that lie in memory as (N, C, H, W): a copy of all would be as large again."""
+    count, *sizes = header.shape
+    images = np.empty((count, sizes[2], *sizes[:2]), header.dtype)
+    each = math.prod(sizes) * header.dtype.itemsize
+    rows = max(1, BLOCK // each)
+    for start in range(0, count, rows):
+        part = images[start : start + rows]
+        content = bytearray()
+        while len(content) < each * len(part) and (piece := stream.read(each * len(part) - len(content))):
+            content += piece
+        part[:] = np.frombuffer(content, header.dtype).reshape(len(part), *sizes).transpose(0, 3, 1, 2)
+    return images.transpose(0, 2, 3, 1)
 
 
 def _unread(path: Path, listed: Sequence[ZipInfo], read: Sequence[ZipInfo]) -> tuple[str, ...]:
@@ -183,9 +215,9 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
         raise GanvasError(f"{what} is damaged: its header says it is {long:,} bytes long. It cannot be read.")
     stream.seek(start)
     if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
         raise GanvasError(f"{what} is an array of format {version[0]}.{version[1]}. {WANTED}")
     if dtype.hasobject:
@@ -200,7 +232,7 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
             f"{what} is damaged: it says its shape is {str(shape)[:100]} of {dtype}, {nbytes:,} bytes, and holds "
             f"{size - stream.tell():,}. It cannot be read."
         )
-    return Header(tuple(shape), dtype, nbytes)
+    return Header(tuple(shape), dtype, nbytes, fortran)
 
 
 def _is_points(header: Header | np.ndarray) -> bool:

@@ -47,6 +47,19 @@ BY_PYTHON = ("PPM", "BMP", "DIB")
 """Formats of which some are decoded in Python, number by number."""
 CODECS, MOST_BY_PYTHON = ("bmp_rle", "ppm", "ppm_plain"), 2**24
 """Which decoders do so, and of how many pixels: a second takes them one to three millions, and few bytes may say many."""
+MOST_BESIDE = 2**24
+"""Bytes that Pillow may read of a file before its pixels, or behind them, and keep: comments, profiles, texts, thumbnails. Text
+of a PNG it has a dozen times over for a moment, as it may take four bytes for each letter."""
+MOST_LAYERS = 2**26
+"""So many of a TIFF, in an entry of which programs keep the layers that the picture was made of. Pillow reads it twice."""
+AGAIN = 4
+"""How often it may read a file of few bytes: it tries formats, and entries of a TIFF may share theirs."""
+MOST_WEBP = 2**27
+"""Bytes of a WebP: Pillow reads it whole, and has it four times for a moment."""
+MOST_SEGMENTS = 2**13
+"""Of a JPEG before and between its scans: cameras write some dozens."""
+MOST_CHUNKS = 2**18
+"""Of a PNG: some programs cut a large picture into pieces of 8 KiB."""
 MOST_EXIF_BYTES = 2**20
 """16 parts of a JPEG: of others Pillow unpacks every number of an entry before it looks at the first."""
 WHOLE = (1, 2, 7)
@@ -55,22 +68,31 @@ PIECE = 2**26
 """Bytes that Pillow asks for at a time: by its own 16 MiB the memory of large pictures stays with each thread that had one."""
 Image.core.set_block_size(PIECE)  # type: ignore[attr-defined]
 _PARTS = "it is made of more parts than any camera or program writes"
+_BESIDE = "it has more beside its pixels (comments, profiles, texts, layers) than is read; save it anew without them"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """Any number of FF may fill the place before it: the last of them is enough, and a run of them is read once."""
 
 
-class _Counted(memory.BytesIO):
-    """A file that is not read in more pieces than a picture has."""
+class Counted(memory.BytesIO):
+    """A file that is not read in more pieces than a picture has, nor further than what lies beside its pixels may reach."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self.left: float = MOST_READS + len(content) // EACH_READ
+        self.size, self.reads, self.most = len(content), 0, MOST_READS + len(content) // EACH_READ
+        self.pieces = True
+        """They count: of what Python decodes there are as many as pixels."""
+        self.beside = math.inf
+        """So many bytes may be read from now on."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """Raises `ValueError` at the end of the pieces."""
-        self.left -= 1
-        if self.left < 0:
+        """Raises `ValueError` at the end of the pieces, and where more is asked for than may lie beside the pixels."""
+        self.reads += self.pieces
+        if self.reads > self.most:
             raise ValueError(_PARTS)
+        rest = max(0, self.size - self.tell())
+        self.beside -= rest if size is None or size < 0 else min(size, rest)
+        if self.beside < 0:
+            raise ValueError(_BESIDE)
         return super().read(size)
 
 
@@ -110,14 +132,29 @@ def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
     return _loaded(opened(content), content, megapixels)[0]
 
 
-def opened(content: bytes) -> Image.Image:
-    """A picture of which no pixel is decoded. Raises like `decode` where it is none."""
+def opened(content: bytes, file: Counted | None = None) -> Image.Image:
+    """A picture of which no pixel is decoded; `file` counts what is read of it. Raises like `decode` where it is none."""
     _check_parts(content)
-    file = _Counted(content)
+    file = Counted(content) if file is None else file
+    # A WebP is read whole. Of others not much more than there is.
+    if not _is_webp(content):
+        file.beside = min(2 * MOST_LAYERS if _is_tiff(content) else MOST_BESIDE, AGAIN * len(content) + 2**16)
     picture = Image.open(file, formats=FORMATS)
-    if picture.format in BY_PYTHON:
-        file.left = math.inf
+    # Of a GIF one more picture is looked for, behind the pixels of the first.
+    file.beside = MOST_BESIDE + 2 * pixels_of(picture) if picture.format == "GIF" else math.inf
+    file.pieces = picture.format not in BY_PYTHON
     return picture
+
+
+def python_pixels(picture: Image.Image) -> int:
+    """How many Python will decode one by one, counted by the time that they take: a colour as two greys, a run as an eighth."""
+    codec = next((tile[0] for tile in getattr(picture, "tile", ()) if tile[0] in CODECS), None)
+    if codec is None:
+        return 0
+    pixels = picture.width * picture.height
+    if codec == "bmp_rle" or picture.mode == "1":
+        return pixels // 8
+    return pixels * (1 if is_grey(picture) else 2)
 
 
 def pixels_of(picture: Image.Image) -> int:
@@ -185,6 +222,8 @@ def _loaded(
         getattr(picture, "is_animated", False)
     )
     picture.seek(0)
+    if isinstance(file := getattr(picture, "fp", None), Counted):
+        file.beside = math.inf
     picture.load()
     if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
         raise ValueError("it holds NaN or infinity")
@@ -203,12 +242,39 @@ def _check_parts(content: bytes) -> None:
         raise ValueError(f"it has more than {MOST_EXIF} parts of Exif, which no camera or program writes")
     if content[:2] in (b"P1", b"P2", b"P3") and content.count(b"#") > MOST_COMMENTS:
         raise ValueError(f"it has more than {MOST_COMMENTS} comments")
-    if content[:2] in (b"II", b"MM"):
+    if content[:4] == b"\x89PNG":
+        _check_chunks(content)
+    if _is_webp(content) and len(content) > MOST_WEBP:
+        raise ValueError(f"a WebP of {len(content) >> 20} MiB; {MOST_WEBP >> 20} are read")
+    if _is_tiff(content):
         pieces, numbers = _entries(content)
         if pieces > MOST_PIECES:
             raise ValueError(f"it is made of more than {MOST_PIECES:,} strips or tiles")
         if numbers > MOST_NUMBERS:
             raise ValueError(f"it has more than {MOST_NUMBERS:,} numbers in an entry")
+
+
+def _is_tiff(content: bytes) -> bool:
+    return content[:2] in (b"II", b"MM")
+
+
+def _is_webp(content: bytes) -> bool:
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+
+
+def _check_chunks(content: bytes) -> None:
+    """Raise `ValueError` for a PNG of too many chunks, or with too much in those that hold no pixels (PNG, section 5)."""
+    at, chunks, beside = 8, 0, 0
+    while at + 8 <= len(content):
+        size, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        chunks, beside = chunks + 1, beside + (0 if kind in (b"IDAT", b"fdAT") else size)
+        if chunks > MOST_CHUNKS:
+            raise ValueError(_PARTS)
+        if min(beside, len(content)) > MOST_BESIDE:
+            raise ValueError(_BESIDE)
+        if kind == b"IEND":
+            return
+        at += 12 + size
 
 
 def _entries(content: bytes) -> tuple[int, int]:
@@ -225,6 +291,8 @@ def _entries(content: bytes) -> tuple[int, int]:
     at, wide, entry = (number(8, 8), 8, 20) if big else (number(4, 4), 4, 12)
     first = at + (8 if big else 2)
     count = min(number(at, first - at), len(content) // entry)
+    if count > MOST_PIECES:
+        raise ValueError(_PARTS)
     pieces = numbers = 0
     for at in range(first, first + entry * count, entry):
         if number(at, 2) in PIECES:
@@ -239,7 +307,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     at, seen = 2, 0
     while found := _MARKER.search(content, at):
         at, seen = found.end(), seen + 1
-        if seen > MOST_PIECES:
+        if seen > MOST_SEGMENTS:
             raise ValueError(_PARTS)
         kind = content[at - 1]
         if kind == 0xD9:  # the end of the picture

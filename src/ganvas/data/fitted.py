@@ -117,7 +117,9 @@ def from_arrays(
     items, wanted, mark, said = as_config(images, tuple(images.shape[1:]), config, name, shape)
     if not isinstance(items, Tensor):
         what = f"{name}, brought to {wanted[2]} x {wanted[1]} px,"
-        check_memory(len(items) * math.prod(wanted), what, "Give a smaller --resolution")
+        # Beside those that they are made of.
+        size = images.nbytes + len(items) * math.prod(wanted)
+        check_memory(size, what, "Give a smaller --resolution")
         items = gathered(items)
     marks: list[str | np.ndarray] = []
     if own_labels and labels is not None:

@@ -1,6 +1,7 @@
 """A folder, a .zip or a single picture; sub-folders are labels. Decoded once: broken files are found before training."""
 
 import hashlib
+import io as memory
 import os
 import threading
 import zipfile
@@ -21,13 +22,16 @@ from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import (
     KINDS,
     MAX_BYTES,
+    PIECE,
     SUFFIXES,
+    Counted,
     Facts,
     decode,
     hush,
     look,
     opened,
     pixels_of,
+    python_pixels,
     to_mode,
     white_of,
     why,
@@ -48,6 +52,11 @@ PIXELS = 2**27
 MOST_UNFOLDED, EACH_BYTE = 2**32, 2**12
 """Pixels of all pictures together, and for each byte that they take on the disk: those of one colour have a thousand, and in
 a .zip a million, which takes hours to look at."""
+MOST_PYTHON, EACH_PYTHON = 2**24, 2**4
+"""Such pixels and for each byte of those that Python decodes (`python_pixels`): they take a hundred times as long, and each
+is decoded twice, so that a megabyte takes half a minute."""
+MOST_READ, EACH_READ = 2**22, 2**2
+"""How often Pillow may read of all pictures together, and for each byte: files that people have take a tenth of that."""
 SOME = 32
 """Pictures that a thread brings to their size in a row."""
 
@@ -125,8 +134,13 @@ class FolderItems:
         if self.zip is None or self.process != os.getpid():
             # Every worker opens its own, also one that was forked off with an open one: a file position cannot be shared.
             self.zip, self.process = zipfile.ZipFile(self.path), os.getpid()
-        with self.zip.open(name) as member:  # with a length: a member that lies about its own is not unfolded
-            return member.read(self.zip.getinfo(name).file_size)
+        content, left = memory.BytesIO(), self.zip.getinfo(name).file_size
+        with self.zip.open(name) as member:
+            # To its length: a member that lies about it is not unfolded. In pieces: at once zipfile has it twice.
+            while left > 0 and (piece := member.read(min(left, PIECE))):
+                content.write(piece)
+                left -= len(piece)
+        return content.getvalue()
 
     def bytes_of_all(self) -> int:
         """That they take on the disk."""
@@ -281,35 +295,43 @@ def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], byte
     for name, content, result in _looked(reader):
         if isinstance(result, str):
             broken.append(f"{name} ({result})")
+            del content
             continue
         facts[name] = result
         # With its length, or a name within a content would be taken for the next picture's.
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + len(content).to_bytes(8) + content)
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + len(content).to_bytes(8))
+        digest.update(content)
+        del content  # not beside the next one
     return facts, broken, digest.digest()
 
 
 def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
-    room, unfolded = Room(PIXELS), 0
+    room, sums = Room(PIXELS), dict.fromkeys(("pixels", "python", "reads"), 0)
 
-    def count(pixels: int) -> None:
-        nonlocal unfolded
-        unfolded += pixels
-        if unfolded > MOST_UNFOLDED and unfolded > EACH_BYTE * (size := reader.bytes_of_all()):
+    def count(what: str, cost: int, most: int, each: int, unit: str) -> None:
+        sums[what] += cost
+        if sums[what] > most and sums[what] > each * (size := reader.bytes_of_all()):
             raise GanvasError(
                 f"{show(str(reader.path))} is refused as a decompression bomb: its {size:,} bytes unfold to more than "
-                f"{unfolded / 1e9:,.1f} gigapixels. Pictures may have {MOST_UNFOLDED / 1e9:.1f} in all, and beyond that "
-                f"{EACH_BYTE:,} for each byte."
+                f"{sums[what] / 1e6:,.1f} million {unit}. Pictures may have {most / 1e6:,.1f} in all, and beyond that "
+                f"{each:,} for each byte."
             )
 
     def one(name: str) -> tuple[str, bytes, Facts | str]:
         content = b""
         try:
             content = reader.read(name)
-            picture = opened(content)
-            pixels = pixels_of(picture)
-            count(pixels)
-            with room.taken(pixels):
-                return name, content, look(content, picture)
+            file = Counted(content)
+            try:
+                picture = opened(content, file)
+                pixels = pixels_of(picture)
+                count("pixels", pixels, MOST_UNFOLDED, EACH_BYTE, "pixels")
+                slow = "pixels in forms that are decoded one by one (save them as PNG)"
+                count("python", python_pixels(picture), MOST_PYTHON, EACH_PYTHON, slow)
+                with room.taken(pixels):
+                    return name, content, look(content, picture)
+            finally:
+                count("reads", file.reads, MOST_READ, EACH_READ, "parts")
         except GanvasError:  # of all together, or a limit in the environment that is no number
             raise
         except Exception as error:  # Pillow raises many kinds for broken files

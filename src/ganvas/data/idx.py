@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +33,8 @@ URLS = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 }
+EACH_LABEL = 64
+"""Bytes that a label takes while it is numbered."""
 BLOCK = 2**24
 """Bytes that are read at a time."""
 SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
@@ -89,7 +90,9 @@ def read_idx(path: Path) -> Tensor:
         raise GanvasError(
             f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
+    return torch.frombuffer(content, dtype=torch.uint8).reshape(
+        shape
+    )  # the very bytes: a copy would be as many again
 
 
 def load_folder(
@@ -103,11 +106,15 @@ def load_folder(
     if images.dim() != 3:
         raise GanvasError(f"{found} holds no images: its shape is {tuple(images.shape)}, expected (N, H, W).")
     labels_path = _find(path, split, "labels")
-    given = None if labels_path is None else read_idx(labels_path).long()
+    given = None if labels_path is None else read_idx(labels_path)
     if given is not None and given.shape != (len(images),):
         raise GanvasError(
             f"{path} holds {counted(len(images), 'image')} and {counted(len(given), 'label')}; expected as many."
         )
+    if given is not None:
+        # Beside the images, and as numbers that are looked up in one another.
+        check_memory(images.nbytes + EACH_LABEL * len(given), f"{path} with its labels", "Take a part of it")
+        given = given.long()
     if given is not None and class_names and int(given.max()) >= len(class_names):
         raise GanvasError(
             f"{labels_path} is damaged: it holds the label {int(given.max())} of {len(class_names)} classes."
