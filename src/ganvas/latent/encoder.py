@@ -80,9 +80,11 @@ def train_encoder(
            "rate": rate, "seed": seed, **told(space.model.shape)}  # fmt: skip
     if space.model.generator.num_classes > batch:
         job["classes"] = "all"  # those of before knew the first ones alone
+    before, job = job, {**job, "key": space.model.key}
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)
-        if header.get("kind") != "encoder" or header.get("job") != job:
+        # Those of before know a model by its weights alone.
+        if header.get("kind") != "encoder" or header.get("job") not in (job, before):
             raise GanvasError(
                 f"{path} is no encoder of this model and space, or of other steps. Give another --encoder, or delete it."
             )
