@@ -1,5 +1,6 @@
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 import ganvas
+from ganvas import io
 from ganvas.checkpoint import hash_of
 from ganvas.config import Config, DataConfig, NetworkConfig
 from ganvas.effort import largest_result
@@ -20,6 +22,7 @@ from ganvas.latent import open_space
 from ganvas.model import BLOCK, PACKAGED, ROWS, DataReference, Model, ModelInfo, draw_prior, packaged
 from ganvas.networks import build_generator
 from ganvas.networks.style import StyleGenerator
+from ganvas.sampling.store import home_of
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -211,6 +214,31 @@ def test_the_hash_is_that_of_the_weights_and_counted_once(trained: Result) -> No
     with torch.no_grad():
         next(other.parameters()).flatten()[0] += 1
     assert replace(model, generator=other).hash == hash_of(other) != model.hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said["config"]["network"]["generator"].update(mapping_rate=1.0),
+        lambda said: said["config"]["network"]["critic"].update(channels=99),
+        lambda said: said["data"].update(name="digits"),
+        lambda said: said.update(class_names=["shoe"] * 10),
+    ],
+)
+def test_the_cache_knows_a_model_by_more_than_its_weights(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """Anybody can make a file of the same weights that draws other pictures: what was found of them was shown of one's own."""
+    tensors, header = io.load_tensors(PACKAGED / "fashion" / "generator.safetensors")
+    own = ganvas.load("fashion", device="cpu", critic=False)
+    io.save_tensors(tmp_path / "same.safetensors", tensors, {**header, "kimg": 1.0})
+    assert ganvas.load(tmp_path / "same.safetensors", device="cpu").key == own.key
+    change(header)
+    io.save_tensors(tmp_path / "other.safetensors", tensors, header)
+    other = ganvas.load(tmp_path / "other.safetensors", device="cpu")
+    assert other.hash == own.hash, "files that name a model's weights stay valid"
+    assert other.key != own.key
+    assert home_of(other) != home_of(own), "where a ratio and a recommendation are kept"
 
 
 @pytest.mark.parametrize(("side", "n", "sizes"), [(256, 70, [64, 16]), (1024, 6, [4, 4])])

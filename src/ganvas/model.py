@@ -1,6 +1,7 @@
 """A trained generator, ready to draw: what `ganvas.load` returns."""
 
 import hashlib
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ SHOWN = 16
 """Samples that a notebook shows."""
 SHOWN_VALUES = SHOWN * 3 * 64 * 64
 """Numbers in them at most, so that nobody waits for a cell."""
+KNOWLEDGE = ("kimg", "privacy", "audit")
+"""What a file says of a model that changes nothing of what it draws."""
 BLOCK = 256
 """Latents are drawn so many at a time, each block from a stream of its own: any of them is a block away."""
 
@@ -263,6 +266,19 @@ class Model:
             found = hashlib.sha256(f"{found} {sorted(changed.items())}".encode()).hexdigest()[:DIGITS]
         _known.setdefault(found, self)  # the explorer makes others of it, of smaller pictures
         return found
+
+    @property
+    def key(self) -> str:
+        """What the user's cache knows it by: `hash`, and all that its file says of what is drawn and how that is measured.
+
+        Of the same weights anybody can make a file with other options of the networks, other data or other names.
+        """
+        said = {name: each for name, each in self.info.header().items() if name not in KNOWLEDGE}
+        config = said.get("config", {})
+        said["config"] = {name: config.get(name) for name in ("network", "data")}
+        said |= {"prior": self.generator.prior, "range": list(self.generator.value_range)}
+        told = f"{self.hash} {json.dumps(said, sort_keys=True)}"
+        return hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
 
     @property
     def is_packaged(self) -> bool:

@@ -166,7 +166,9 @@ def test_training_is_repeatable_and_saved_whole(tmp_path: Path, body: classifier
     assert first.accuracy > 0.8
     classifier.save(tmp_path / "mine.safetensors", first, "mine", {})
     opened = open_extractor(tmp_path / "mine.safetensors", device="cpu")
-    assert opened.id == f"classifier-mine-{hash_of(first.network)[:8]}"
+    assert opened.id == f"classifier-mine-{hash_of(first.network)}", (
+        "of eight digits another can be made, and kept for it"
+    )
     torch.testing.assert_close(opened(images[:5]).features, first.network(images[:5])[0])
     tensors, header = io.load_tensors(tmp_path / "mine.safetensors")
     assert header["body"] == body

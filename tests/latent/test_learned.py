@@ -1,5 +1,6 @@
 """Learned directions where a linear generator makes some directions visible and others not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_networks_learn_of_all_classes_however_small_their_batches(
     io.save_tensors(tmp_path / "before.safetensors", tensors, header)
     with pytest.raises(GanvasError, match="is no encoder of this model"):
         train_encoder(of_many, steps=1, batch=16, path=tmp_path / "before.safetensors")
+    header["job"]["classes"] = "all"
+    assert header["job"].pop("key") == of_many.model.key
+    io.save_tensors(tmp_path / "weights.safetensors", tensors, header)
+    train_encoder(of_many, steps=1, batch=16, path=tmp_path / "weights.safetensors")  # of before
+    named = replace(of_many.model, info=replace(of_many.model.info, class_names=tuple(map(str, range(100)))))
+    assert named.hash == of_many.model.hash
+    with pytest.raises(GanvasError, match="is no encoder of this model"):
+        train_encoder(open_space(named, "z"), steps=1, batch=16, path=tmp_path / "e.safetensors")
     seen.clear()
     train_encoder(of_many, steps=1, batch=200)
     assert seen[-1].tolist() == [i % 100 for i in range(200)], "in turn, where they have room"

@@ -241,6 +241,15 @@ def test_what_can_not_be_compared_is_refused(trained: Result) -> None:
         compare(base, fewer)
     with pytest.raises(GanvasError, match="different extractors"):
         compare(base, raw)
+    before, other = (
+        [replace(row, extractor=row.extractor[:-8] + end) for row in base] for end in ("", "0" * 8)
+    )
+    assert compare(before, base)[0][0] == "frechet", (
+        "files of before have eight digits of the extractor's hash"
+    )
+    for rows in ([other, base], [other, before, base]):
+        with pytest.raises(GanvasError, match="different extractors"):
+            compare(*rows)
 
 
 def test_a_model_says_who_guided_its_training(trained: Result) -> None:

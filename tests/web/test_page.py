@@ -16,8 +16,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from selenium.webdriver.common.keys import Keys
 
 import ganvas
+from ganvas.config import Config, NetworkConfig
+from ganvas.latent import open_space
+from ganvas.latent.directions import find, save
+from ganvas.model import Model
+from ganvas.networks import build_generator
 from ganvas.training import Result
 from ganvas.web.state import Recipe, State, Timeline, from_text, to_json
 from tests.forked import server
@@ -494,6 +500,42 @@ def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(
         said = process.communicate(timeout=20)[0]
         assert process.returncode == 0
         assert "Traceback" not in said
+
+
+def test_of_very_many_classes_one_is_chosen_by_its_number(
+    browser: Browser, cache: Path, tmp_path: Path
+) -> None:
+    """As lists of names they made a page of 17 MB, for whose seconds all other pages waited."""
+    network = NetworkConfig("style", latent_dim=8, conditional=True, generator={"channels": 4})
+    generator = build_generator(network, (1, 16, 16), 2000).eval()
+    names = tuple(f"kind {i}" for i in range(2000))
+    model = Model.of_run(generator, None, Config(network=network), {"class_names": names})
+    model.save(tmp_path / "many.safetensors")
+    with server(str(tmp_path / "many.safetensors"), cache=cache) as (url, _):
+        assert len(urlopen(url).read()) < 200_000
+        browser.open(url)
+        for label, chosen in (("class", 1234), ("mixed with", 1999)):
+            field = browser.all(f'input[aria-label="{label}"]')[0]
+            field.send_keys(Keys.CONTROL, "a")
+            field.send_keys(str(chosen))
+            browser.wait(lambda: chosen in (state_of(browser).state.label, state_of(browser).state.other))  # noqa: B023
+        browser.settled()
+        assert (state_of(browser).state.label, state_of(browser).state.other) == (1234, 1999)
+        browser.tab("History")
+        browser.wait(lambda: "mixed with class kind 1999" in browser.all("[data-id=steps]")[0].text)
+        assert browser.errors() == []
+
+
+def test_a_direction_may_be_called_like_another_slider(browser: Browser, cache: Path, tmp_path: Path) -> None:
+    """Its thumb stood at an end without a number: the place went to the first slider of the name."""
+    model = ganvas.load("fashion", device="cpu")
+    (found,) = find(open_space(model), "random", 1)
+    save(tmp_path / "d.safetensors", [replace(found, name="truncation")])
+    with server("--directions", str(tmp_path / "d.safetensors"), cache=cache) as (url, _):
+        browser.open(url)
+        places = "return [...document.querySelectorAll('[data-name=truncation]')].map(e => +e.value).sort()"
+        browser.wait(lambda: browser.script(places) == [0, 1])
+        assert browser.errors() == []
 
 
 def test_a_run_in_progress_is_followed(

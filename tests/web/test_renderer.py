@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 import ganvas
+from ganvas import io
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import load_directions, save
 from ganvas.latent.paths import pyramid
+from ganvas.model import PACKAGED
 from ganvas.web.landscape import landscape
 from ganvas.web.renderer import SLIDERS, STRENGTHS, Renderer
 from ganvas.web.state import Mix, State, move_of, pack
@@ -213,6 +215,28 @@ def test_what_is_found_of_a_module_is_not_shown_of_another_with_its_weights() ->
         assert first[place : place + 2].norm() > 0.99, "it reads no others"
         found.append(landscape(renderer, 60).features)
     assert not torch.equal(*found)
+
+
+def test_what_is_found_of_a_model_is_not_shown_of_another_with_its_weights(tmp_path: Path) -> None:
+    """The sliders of one's own model were those of a stranger's, once that was explored."""
+    tensors, header = io.load_tensors(PACKAGED / "fashion" / "generator.safetensors")
+    header["config"]["network"]["generator"]["mapping_rate"] = 1.0
+    io.save_tensors(tmp_path / "other.safetensors", tensors, header)
+    other = Renderer(ganvas.load(tmp_path / "other.safetensors", device="cpu"))
+    own = Renderer(ganvas.load("fashion", device="cpu"))
+    assert other.hash == own.hash
+    assert other.directions("random")[0].effect != own.directions("random")[0].effect
+
+
+def test_a_copy_without_critic_does_not_take_the_costs_away() -> None:
+    model = ganvas.load("fashion", device="cpu")
+    bare, own = Renderer(replace(model, critic=None)), Renderer(model)
+    assert bare.directions("random")[0].cost is None
+    assert own.directions("random")[0].cost is not None
+    again = Renderer(model)
+    path = again.kept(f"directions-{again.space.name}-random")
+    assert path is not None
+    assert path.is_file()
 
 
 class _Spot(nn.Module):

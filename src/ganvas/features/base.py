@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import arrays, dist
-from ganvas.checkpoint import OLD_DIGITS, hash_of
+from ganvas.checkpoint import hash_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
@@ -142,7 +142,7 @@ class Wrapped:
         name = getattr(function, "__name__", type(function).__name__)
         self.cacheable = False  # its weights do not tell what is computed with them
         self.id = (
-            f"custom-{name.lower()}-{hash_of(function)[:OLD_DIGITS]}"
+            f"custom-{name.lower()}-{hash_of(function)}"
             if isinstance(function, nn.Module)
             else f"custom-{name}"
         )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import arrays, io
-from ganvas.checkpoint import OLD_DIGITS, hash_of, rebuild
+from ganvas.checkpoint import hash_of, rebuild
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.data.limits import check_memory
@@ -142,7 +142,7 @@ class ClassifierExtractor:
     ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device, self.info, self.class_names = device, info, class_names
-        self.id = f"classifier-{name}-{hash_of(network)[:OLD_DIGITS]}"
+        self.id = f"classifier-{name}-{hash_of(network)}"
         _, height, width = network.shape
         self.resize = f"bilinear to {width if width == height else f'{width} x {height}'} px"
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import inert
+from ganvas.checkpoint import DIGITS
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb, in_parts
 
@@ -148,4 +149,5 @@ def open_dinov2(device: torch.device) -> Extractor:
             "authors publish it and set GANVAS_DINOV2 to its path."
         )
     weights = inert.read(Path(chosen))
-    return Dinov2Extractor(build(weights), hashlib.sha256(Path(chosen).read_bytes()).hexdigest()[:8], device)
+    mark = hashlib.sha256(Path(chosen).read_bytes()).hexdigest()[:DIGITS]
+    return Dinov2Extractor(build(weights), mark, device)

@@ -24,8 +24,8 @@ from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb, i
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
-SHA256_START = "6726825d"
-"""The published name carries the first eight digits of the file's SHA-256."""
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the file; the published name carries the first eight digits, which another file could be given, too."""
 SIDE = 299
 Resize = Literal["tf1", "clean", "pytorch"]
 
@@ -241,9 +241,9 @@ def weights_path() -> Path:
 def check(content: bytes, source: str) -> str:
     """The first digits of the file's hash; raises `GanvasError` when it is not the published file."""
     found = hashlib.sha256(content).hexdigest()
-    if not found.startswith(SHA256_START):
+    if found != SHA256:
         raise GanvasError(
-            f"{source} has SHA-256 {found[:8]}..., the published weights have {SHA256_START}...: it is truncated or "
+            f"{source} has SHA-256 {found[:16]}..., the published weights have {SHA256[:16]}...: it is truncated or "
             "another file. A distance from other weights is no FID."
         )
     return found[:8]

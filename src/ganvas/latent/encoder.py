@@ -80,9 +80,11 @@ def train_encoder(
            "rate": rate, "seed": seed, **told(space.model.shape)}  # fmt: skip
     if space.model.generator.num_classes > batch:
         job["classes"] = "all"  # those of before knew the first ones alone
+    before, job = job, {**job, "key": space.model.key}
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)
-        if not _is_of(header, job):
+        # Those of before know a model by its weights alone.
+        if not _is_of(header, job, before):
             raise GanvasError(
                 f"{path} is no encoder of this model and space, or of other steps. Give another --encoder, or delete it."
             )
@@ -117,8 +119,9 @@ def train_encoder(
     return encoder.requires_grad_(False)
 
 
-def _is_of(header: io.Json, job: io.Json) -> bool:
-    return header.get("kind") == "encoder" and header.get("job") == job
+def _is_of(header: io.Json, *jobs: io.Json) -> bool:
+    """Whether a file is the encoder of one of these."""
+    return header.get("kind") == "encoder" and header.get("job") in jobs
 
 
 @torch.no_grad()

@@ -151,8 +151,8 @@ def learn(
         raise GanvasError(
             f"Learned directions are orthogonal: ask for 2 to {space.size} of {space.name!r}, not {count}."
         )
-    job = {"job": "learn", "model": space.model.hash, "space": space.name, "count": count, "seed": seed,
-           "steps": steps, "batch": batch, "rate": rate, **told(space.model.shape)}  # fmt: skip
+    job = {"job": "learn", "model": space.model.hash, "key": space.model.key, "space": space.name, "count": count,
+           "seed": seed, "steps": steps, "batch": batch, "rate": rate, **told(space.model.shape)}  # fmt: skip
     checkpoint = Checkpoint(state, job)
     shifts, accuracy = _train(space, count, None, steps, batch, rate, seed, checkpoint, progress)
     vectors = F.normalize(shifts.directions().detach() * shifts.std)

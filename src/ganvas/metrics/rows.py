@@ -1,12 +1,15 @@
 """One line a figure, with everything that tells what it may be compared with."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
 
 from ganvas import notebook
+from ganvas.checkpoint import DIGITS, OLD_DIGITS
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.io import Json, read_json
@@ -101,7 +104,16 @@ def rows_among(lines: Iterable[Json]) -> list[Row]:
     for line in lines:
         with suppress(GanvasError):
             found.append(Row.from_json(line))
-    return found
+    return _by_today(found)
+
+
+def _by_today(rows: list[Row]) -> list[Row]:
+    """Extractors of before were named by eight digits of their weights: they get the name of today that another row has."""
+    names = {row.extractor for row in rows}
+    whole = [name for name in names if re.search(rf"-[0-9a-f]{{{DIGITS}}}$", name)]
+    old = Counter(name[: OLD_DIGITS - DIGITS] for name in whole)
+    today = {name[: OLD_DIGITS - DIGITS]: name for name in whole if old[name[: OLD_DIGITS - DIGITS]] == 1}
+    return [replace(row, extractor=today.get(row.extractor, row.extractor)) for row in rows]
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -141,7 +153,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def check_comparable(rows: Iterable[Row]) -> None:
     """Raise `GanvasError` unless all rows share extractor, resizing, reference, its part, number and classes of samples."""
-    rows = list(rows)
+    rows = _by_today(list(rows))
     for field, word in (
         ("extractor", "extractors"), ("resize", "resizing"), ("fingerprint", "references"),
         ("n", "numbers of samples"), ("reference_n", "reference sizes"), ("split", "parts of the reference"),

@@ -14,7 +14,8 @@ from ganvas.sampling.settings import Setting, check_kept
 def home_of(model: Model) -> Path:
     """Where ratios and recommendations of a model are kept: `sampling/` of its run, else in the user's cache.
 
-    A folder of a run that is a link to elsewhere is not the run's.
+    A folder of a run that is a link to elsewhere is not the run's. The cache is of all models, so that it knows one by more than
+    its weights.
     """
     path = model.path
     if path is not None:
@@ -24,11 +25,11 @@ def home_of(model: Model) -> Path:
                 if home.resolve().is_relative_to(parent):
                     return home
                 break
-    return _named(cache_folder() / "sampling", model.hash)
+    return cache_folder() / "sampling" / model.key
 
 
 def _named(folder: Path, own: str) -> Path:
-    """The folder of a model in `folder`: by its hash, or by the shorter one of before where that is there alone."""
+    """The folder of a model in `folder` of its run: by its hash, or by the shorter one of before where that is there alone."""
     new, old = folder / own, folder / own[:OLD_DIGITS]
     return old if old.is_dir() and not new.is_dir() else new
 

@@ -113,7 +113,7 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
 def _judge(renderer: Renderer) -> str:
     """What says how real samples look: of one generator there may be files with a critic and without."""
     if renderer.ratio is not None:
-        return f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}"
+        return f"{renderer.ratio.report.critic} {renderer.ratio.mark}"
     critic = renderer.view.model.critic
     return "nothing" if critic is None or not renderer.gauge.judges else f"critic {hash_of(critic)}"
 

@@ -288,7 +288,7 @@ def slider(
         return min(max(low, float(event.args)), high)
 
     # Not a property of the element: the page would put it back while it is dragged.
-    page.call("set", name, value)
+    page.call("set", bar.html_id, value)
     bar.on(
         "input", lambda event: page.drag(place(event), change),
         js_handler="(e) => { ganvas.label(e.target); ganvas.drag(emit, e.target.value) }",

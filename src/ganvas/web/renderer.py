@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.cache import cache_folder
+from ganvas.checkpoint import hash_of
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space, spaces
@@ -628,11 +629,16 @@ class Renderer:
         return found
 
     def kept(self, name: str) -> Path | None:
-        """The file of what is found once for this model; None for a module of somebody's own: that is known by its weights alone,
-        which do not tell what it draws."""
+        """The file of what is found once for this model and its critic, which says what directions cost; None for a module of
+        somebody's own: that is known by its weights alone, which do not tell what it draws."""
         if self.drawn.info.architecture is None:
             return None
-        return cache_folder() / "explore" / self.hash / f"{name}.safetensors"
+        return cache_folder() / "explore" / self._folder / f"{name}.safetensors"
+
+    @cached_property
+    def _folder(self) -> str:
+        critic = self.drawn.critic
+        return f"{self.drawn.key}-{'alone' if critic is None else hash_of(critic)}"
 
     def named(self, name: str) -> Direction:
         """The direction of an attribute: brightness, class:NAME, ...; of series trend, volatility:COLUMN, ..."""

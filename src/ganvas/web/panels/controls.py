@@ -1,6 +1,6 @@
 """Where a picture starts: seed, sampler, class, truncation, noise, and layers in another style."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from ganvas.web.page import Page, slider
 from ganvas.web.renderer import LAST
 from ganvas.web.state import State
 
+MOST_LISTED = 1024
+"""Classes that are listed by name: each page is sent the list, which of 65,536 takes seconds in which all others wait."""
 PLACES = {
     "to the right": ("in sides of the picture", 0.5, 0.01),
     "down": ("in sides of the picture", 0.5, 0.01),
@@ -92,18 +94,15 @@ def build(page: Page) -> None:
             page.keys["n"] = new
         if renderer.classes:
             names = class_names(renderer.model)
-            options = {i: names[i] if i < len(names) else str(i) for i in range(renderer.classes)}
 
             async def relabel() -> None:
-                value, known = fields["class"].value, session.renderer.label(session.state)
+                value, known = _class_of(page, fields["class"].value), session.renderer.label(session.state)
                 if value is not None and known is not None and value != int(known[0]):
-                    await page.step(f"class {options[value]}", replace(session.state, label=value))
+                    await page.step(f"class {_name(names, value)}", replace(session.state, label=value))
 
-            fields["class"] = (
-                ui.select(options, label="class", on_change=relabel).props("dense outlined").classes("sel")
-            )
+            fields["class"] = _class_field(page, "class", names, relabel)
         if renderer.classes > 1 and renderer.model.generator.embed is not None:
-            _other_class(page, fields, options)
+            _other_class(page, fields, names)
         jump = ui.label("").classes("small soft")
         about = "psi: nearer the mean is safer and more alike"
         if renderer.has_levels(renderer.model.generator):
@@ -136,6 +135,29 @@ def build(page: Page) -> None:
     page.settled.insert(0, show)
 
 
+def _name(names: Sequence[str], label: int) -> str:
+    """Of a class."""
+    return names[label] if label < len(names) else str(label)
+
+
+def _class_of(page: Page, value: float | None) -> int | None:
+    """What a field of classes holds; None for no class."""
+    return int(value) if value is not None and 0 <= value < page.session.renderer.classes else None
+
+
+def _class_field(
+    page: Page, label: str, names: Sequence[str], changed: Callable[[], Awaitable[None]]
+) -> ui.select | ui.number:
+    """Where a class is chosen: by name, among very many by number."""
+    count = page.session.renderer.classes
+    if count <= MOST_LISTED:
+        options = {i: _name(names, i) for i in range(count)}
+        return ui.select(options, label=label, on_change=changed).props("dense outlined").classes("sel")
+    field = ui.number(label, min=0, max=count - 1, step=1, format="%d", on_change=changed)
+    field.tooltip("its number: too many for a list")
+    return field.props("dense outlined debounce=300").classes("num")
+
+
 def _place(page: Page, which: int) -> None:
     """One of the sliders of `PLACES`."""
     name, (words, reach, step) = list(PLACES.items())[which]
@@ -157,29 +179,27 @@ def _slide(
         with ui.element("div").classes("head"):
             ui.label(name).classes("name").tooltip(words)
             ui.element("span").props("data-value")
-        slider(page, name, *reach, now(page.session.state), change, lambda v: f"{name} {v:g}")
+        bar = slider(page, name, *reach, now(page.session.state), change, lambda v: f"{name} {v:g}")
 
     async def show() -> None:
-        page.call("set", name, now(page.session.state))
+        page.call("set", bar.html_id, now(page.session.state))
 
     page.settled.insert(0, show)
 
 
-def _other_class(page: Page, fields: dict[str, Any], options: dict[int, str]) -> None:
+def _other_class(page: Page, fields: dict[str, Any], names: Sequence[str]) -> None:
     """Another class, and how much of it."""
     session = page.session
 
     async def choose() -> None:
-        value = fields["other"].value
+        value = _class_of(page, fields["other"].value)
         if value != session.state.other:
             share = session.state.share or (0.5 if value is not None else 0.0)
-            words = "one class" if value is None else f"mixed with class {options[value]}"
+            words = "one class" if value is None else f"mixed with class {_name(names, value)}"
             await page.step(words, replace(session.state, other=value, share=share))
 
-    fields["other"] = ui.select(options, label="mixed with", on_change=choose, clearable=True).classes("sel")
-    fields["other"].props("dense outlined data-id=other-class").tooltip(
-        "another class, by the vectors of both"
-    )
+    fields["other"] = _class_field(page, "mixed with", names, choose)
+    fields["other"].props("clearable data-id=other-class").tooltip("another class, by the vectors of both")
     _slide(
         page, "share", "of the other class", (0, 1, 0.05), lambda state: state.share,
         lambda v: replace(session.state, share=round(v, 3)),

@@ -28,6 +28,7 @@ def build(page: Page) -> None:
     """Lay them out; the directions themselves come when they are found."""
     session, renderer = page.session, page.session.renderer
     strips: dict[str, Any] = {}
+    bars: dict[str, ui.element] = {}
     heads: dict[str, ui.label] = {}
     with ui.element("section").classes("g-card"):
         with ui.element("h2").classes("g-line"):
@@ -75,10 +76,11 @@ def build(page: Page) -> None:
 
         def rows() -> None:
             strips.clear()
+            bars.clear()
             tray.clear()
             with tray:
                 for name, known in session.tray.items():
-                    heads[name], strips[name] = _row(page, name, known)
+                    heads[name], strips[name], bars[name] = _row(page, name, known)
 
         rows()
     page.tray_changed = rows
@@ -135,8 +137,8 @@ def build(page: Page) -> None:
             rows()
         if tuple(locks.value) != session.state.locks:
             kept()
-        for name in session.tray:
-            page.call("set", name, session.state.moved(name))
+        for name, bar in bars.items():
+            page.call("set", bar.html_id, session.state.moved(name))
         await page.behind(thumbnails)
 
     async def thumbnails() -> None:
@@ -180,7 +182,8 @@ def _move(page: Page, name: str) -> Any:
         return None
 
 
-def _row(page: Page, name: str, known: Direction | None) -> tuple[ui.label, ui.element]:
+def _row(page: Page, name: str, known: Direction | None) -> tuple[ui.label, ui.element, ui.element]:
+    """What is known of a direction, its pictures and its slider."""
     session = page.session
     value = session.state.moved(name)
     with ui.element("div").classes("slide").props("data-row"):
@@ -193,7 +196,7 @@ def _row(page: Page, name: str, known: Direction | None) -> tuple[ui.label, ui.e
             )
             ui.element("span").props("data-value")
         strip = ui.element("img").classes("strip").props('alt=""')
-        slider(
+        bar = slider(
             page,
             name,
             -REACH,
@@ -203,7 +206,7 @@ def _row(page: Page, name: str, known: Direction | None) -> tuple[ui.label, ui.e
             lambda v: session.dragged(name, v),
             lambda v: f"{name} at {v:+.1f}",
         )
-    return words, strip
+    return words, strip, bar
 
 
 def _about(known: Direction) -> str:

@@ -57,10 +57,10 @@ window.ganvas = {
     const shown = bar.closest("[data-row]")?.querySelector("[data-value]");
     if (shown) shown.textContent = Number(bar.value).toFixed(bar.step < 0.1 ? 2 : 1);
   },
-  set(name, value, tries = 40) {  // the slider may not be there yet
-    const bar = document.querySelector(`input[data-name="${CSS.escape(name)}"]`);
+  set(id, value, tries = 40) {  // the slider may not be there yet
+    const bar = document.getElementById(id);
     if (bar) { bar.value = value; this.label(bar); }
-    else if (tries) setTimeout(() => this.set(name, value, tries - 1), 50);
+    else if (tries) setTimeout(() => this.set(id, value, tries - 1), 50);
   },
   address(text) {
     const url = new URL(location.href);
