@@ -33,6 +33,18 @@ def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
         session.move("random-1", 1.0)
 
 
+def test_directions_of_a_file_stay_when_the_method_changes(fashion: Renderer) -> None:
+    """Those of `explore --directions` left the tray as soon as the page had found its own."""
+    session = Session(fashion)
+    given = [replace(each, name=f"mine {i}") for i, each in enumerate(fashion.directions("pca") * 2)]
+    session.load(given)
+    session.choose("random", fashion.directions("random"))
+    names = [each.name for each in given]
+    assert list(session.tray) == [*names, *(f"random-{i}" for i in range(SLIDERS))]
+    session.add([replace(given[0], name="clicked")])
+    assert list(session.tray) == ["clicked", *names, *(f"random-{i}" for i in range(SLIDERS - 1))]
+
+
 def test_a_recipe_brings_its_sliders_along(fashion: Renderer) -> None:
     session = Session(fashion)
     session.choose("random", session.renderer.directions("random"))

@@ -25,7 +25,7 @@ async def build(source: Source, text: str) -> None:
             words = str(error)
     page = Page(source, session or Session(source.renderer, start=source.renderer.start))
     if source.loaded:
-        page.session.add(source.loaded)
+        page.session.load(source.loaded)
     ui.colors(primary="#4f46e5")
     ui.add_css(STATIC / "page.css")
     height, width = source.renderer.model.shape[1:] or (1, 1)

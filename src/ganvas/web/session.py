@@ -47,6 +47,8 @@ class Session:
         self.method = ""
         self.tray: dict[str, Direction | None] = {move.name: None for move in self.state.moves}
         """Directions with a slider, by name; None for those that came with a recipe."""
+        self._loaded: frozenset[str] = frozenset()
+        """Names of those that were given with the page, which stay."""
         self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Move]] = {}
         """By a direction's name and what is locked: the direction, and what it is less that, whose numbers all steps share."""
         self.layers: tuple[int, ...] = ()
@@ -70,7 +72,7 @@ class Session:
         plain = replace(self.state, base=None, space="", moves=())
         self.state, self.history = plain, History(plain, "a newer snapshot")
         self.tray, self._locked, self.marks, self.bookmarks, self.timeline = {}, {}, {}, [], Timeline()
-        self.layers = ()
+        self.layers, self._loaded = (), frozenset()
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
@@ -117,10 +119,15 @@ class Session:
         """Fill the tray with what a method found; directions in use stay, clicked and loaded ones too."""
         kept = {
             name: each for name, each in self.tray.items()
-            if self.state.moved(name) or (each is not None and each.method == "attribute")
+            if self.state.moved(name) or name in self._loaded or (each is not None and each.method == "attribute")
         }  # fmt: skip
         self.method = method
         self._fill(kept, found)
+
+    def load(self, directions: Sequence[Direction]) -> None:
+        """Put directions of a file first in the tray, where they stay. Raises like `add`."""
+        self.add(directions)
+        self._loaded = frozenset(each.name for each in directions)
 
     def add(self, directions: Sequence[Direction]) -> None:
         """Put directions first in the tray. Raises `GanvasError` for names that no recipe would hold."""
@@ -133,7 +140,7 @@ class Session:
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
         tray = dict(first)
         for each in then:
-            if len(tray) < SLIDERS:
+            if each.name in self._loaded or len(tray.keys() - self._loaded) < SLIDERS:
                 tray.setdefault(each.name, each)
         for move in self.state.moves:  # what moves the picture is never out of reach
             tray.setdefault(move.name, self.tray.get(move.name))
