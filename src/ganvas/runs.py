@@ -51,7 +51,6 @@ SHOWN = 3
 """Runs that a message names."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
-
 TRIES = 100
 """Of a file of lines, when another program puts another in its place just then."""
 

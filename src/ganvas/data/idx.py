@@ -90,9 +90,8 @@ def read_idx(path: Path) -> Tensor:
         raise GanvasError(
             f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
         )
-    return torch.frombuffer(content, dtype=torch.uint8).reshape(
-        shape
-    )  # the very bytes: a copy would be as many again
+    # The very bytes: a copy would be as many again.
+    return torch.frombuffer(content, dtype=torch.uint8).reshape(shape)
 
 
 def load_folder(
