@@ -150,6 +150,19 @@ def test_a_folder_that_another_command_wrote_in_the_meantime(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "theirs"]
 
 
+def test_a_place_without_permissions_takes_files_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As mounts of other systems are, whose files belong to somebody else: nothing could be written there, after all the work."""
+
+    def refuse(self: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(self))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    io.write_bytes(tmp_path / "a", b"all")
+    assert (tmp_path / "a").read_bytes() == b"all"
+
+
 def test_a_folder_that_cannot_be_flushed_takes_files_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

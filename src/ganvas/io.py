@@ -72,8 +72,10 @@ def atomic(path: Path, said: Path | None = None) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         for file in _within(temporary) if temporary.is_dir() else [temporary]:
-            if file.is_file() and not file.is_symlink():
-                file.chmod(_USUAL_MODE)
+            # Some mounts take files and no permissions.
+            with contextlib.suppress(PermissionError):
+                if file.is_file() and not file.is_symlink():
+                    file.chmod(_USUAL_MODE)
             _flush(file)
         os.replace(temporary, path)
         _flush(path.parent)

@@ -122,6 +122,19 @@ def test_what_the_model_has_learned_from_is_not_held_out(trained: Result, tmp_pa
     assert plan(tmp_path / "other.npy", settings={"data.fold": 1}, **asked)[0].training.start
 
 
+def test_of_data_that_have_changed_none_are_held_out(tiny_train: Train, tmp_path: Path) -> None:
+    """With one picture more, 94 of 100 held-out ones had been trained on, and an audit found nothing in what knew them."""
+    path, images = tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 255, (200, 8, 8), np.uint8)
+    np.save(path, images)
+    base = tiny_train(str(path), kimg=0.064)
+    asked: Any = {"start": str(base.run.path), "device": "cpu"}
+    assert plan(path, **asked)[0].data.holdout
+    np.save(path, np.concatenate([images, images[:1]]))
+    with pytest.raises(GanvasError, match=r"as it was then.*the 20 samples it has seen.*data\.holdout=0"):
+        plan(path, **asked)
+    assert plan(path, settings={"data.holdout": 0}, **asked)[0].training.start
+
+
 def test_a_model_that_has_grown_goes_on_at_its_size(tmp_path: Path) -> None:
     """It was shrunk to the smallest pictures, and a short training ended with those."""
     grows = {"stable_kimg": 0.1, "fade_kimg": 0.2, "channels": 4}

@@ -33,7 +33,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.metrics.sequences import Figure
 from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged
-from ganvas.model_data import config_for, load_data_of
+from ganvas.model_data import config_for, is_named, is_own, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
@@ -250,6 +250,11 @@ def evaluate(
             "It is not known what this model was trained on: "
             f"{' and '.join(sorted(OF_COPIES))} tell copies of {dataset.name} only, and held-out samples "
             "may be among what it has seen."
+        )
+    if model is not None and _has_changed(model, real, dataset):
+        warnings.append(
+            f"{dataset.name} is not, or not all, what this model was trained on, or has changed since: what is held out here may "
+            "be among what it has seen, and what it has seen is not all in the reference. Copies are told worse."
         )
     floors: dict[str, float] = {}
     beside: dict[str, float] = {}
@@ -496,6 +501,14 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
         raise GanvasError("Samples of unknown origin need real data to compare with: --reference DATA.")
     _check_unsized(size)
     return load_data_of(model, option="--reference (real=)")[0]
+
+
+def _has_changed(model: Model, real: Reals | None, dataset: Dataset) -> bool:
+    """Whether real data lie where what the model was trained on lay, and are not that."""
+    if model.info.data is None or isinstance(real, Dataset | Tensor | np.ndarray):
+        return False
+    config = model.info.data.config if real is None else DataConfig(os.fspath(real))
+    return is_named(model, config) and not is_own(model, dataset, config)
 
 
 def _check_unsized(size: Size) -> None:
