@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from matplotlib.axes import Axes
 
 from ganvas import io
@@ -283,6 +285,26 @@ def test_an_owner_with_a_number_that_no_process_has(tmp_path: Path) -> None:
     """Of this machine, so that its lock is believed; asking the system for the number ended in an OverflowError."""
     run = create_run(tmp_path, "a", CONTENT)
     (run.path / "owner.json").write_text(json.dumps({"host": socket.gethostname(), "pid": 10**18}))
+    with run.locked() as said:
+        assert "taken over" in said
+
+
+def test_where_there_are_no_locks_the_owner_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in some network folders: no training could begin there, and each try left a numbered folder."""
+
+    def refuse(self: FileLock, timeout: float = 0) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    run = create_run(tmp_path, "a", CONTENT)
+    with run.locked() as said:
+        assert said == ""
+        with (
+            pytest.raises(GanvasError, match=r"is being trained by process.*delete .*owner\.json"),
+            run.locked(),
+        ):
+            pass
+    (run.path / "owner.json").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1}))
     with run.locked() as said:
         assert "taken over" in said
 

@@ -51,6 +51,8 @@ SHOWN = 3
 """Runs that a message names."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
+UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+"""What folders say that know no locks, as some network shares."""
 TRIES = 100
 """Of a file of lines, when another program puts another in its place just then."""
 
@@ -122,12 +124,17 @@ class Run:
             held = _owner(owner)
             try:
                 lock.acquire(timeout=LINGERING if held and _is_over(held) else 0)
+                alone = True
             except Timeout as error:
                 raise GanvasError(
                     f"{self.path} is being trained by {_named(held)}. Wait for it, or stop it first."
                 ) from error
+            except OSError as error:
+                if error.errno not in UNLOCKED:
+                    raise
+                alone = False
             held = _owner(owner)  # of a process that is over: while it lived it had the lock
-            if held and not _is_here(held):
+            if held and not (_is_here(held) if alone else _is_over(held)):
                 raise GanvasError(
                     f"{self.path} is being trained by {_named(held)}. If that process is over, delete {owner} and give the "
                     "same command again."
