@@ -10,8 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, arrays, limits, load_dataset
+from ganvas.data.base import fingerprint
 from ganvas.data.labels import natural
 from ganvas.errors import GanvasError
 
@@ -142,6 +143,44 @@ def test_the_fingerprint_of_a_large_array_covers_its_content(
     saved(tmp_path, other)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert load_dataset(path).fingerprint != first
+
+
+@pytest.mark.parametrize("limit", ["100", "0.0001"])
+@pytest.mark.parametrize("how", ["stretch", "crop", "fit"])
+def test_wide_and_high_pictures_of_the_same_bytes_are_different_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Resize, limit: str
+) -> None:
+    """Height and width mixed up, and saved anew: the features of the wrong pictures were those of the right ones."""
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", limit)
+    content = np.random.default_rng(0).integers(0, 256, 16 * 144, dtype=np.uint8)
+    shapes = [
+        (16, 12, 12),
+        (16, 8, 18),
+        (16, 18, 8),
+        (16, 6, 24),
+        (16, 24, 6),
+        (16, 4, 6, 6),
+        (16, 4, 4, 9),
+        (16, 4, 9, 4),
+    ]
+    marks = [
+        load_dataset(
+            DataConfig(saved(tmp_path, content.reshape(shape)), resolution=4, resize=how)
+        ).fingerprint
+        for shape in shapes
+    ]
+    assert len(set(marks)) == len(shapes)
+
+
+def test_square_and_unchanged_pictures_keep_the_fingerprint_of_their_runs(tmp_path: Path) -> None:
+    """Runs of before go on."""
+    digest = fingerprint(IMAGES)
+    square, wide = saved(tmp_path, IMAGES), saved(tmp_path, IMAGES.reshape(5, 3, 4, 16), "wide.npy")
+    assert load_dataset(DataConfig(square, resolution=4)).fingerprint == fingerprint(digest, "(4, 4) stretch")
+    assert load_dataset(square).fingerprint == fingerprint(digest, "(8, 8) None")
+    assert load_dataset(DataConfig(wide, resolution=16, height=4)).fingerprint == fingerprint(
+        digest, "(16, 4) stretch"
+    )
 
 
 def test_arrays_of_any_size_for_a_model(tmp_path: Path) -> None:

@@ -240,6 +240,26 @@ def test_resume_with_exchanged_labels_is_refused(tiny_train: Train, tmp_path: Pa
         ganvas.train(resume=result.run.path, kimg=0.024, quiet=True, report=False)
 
 
+def test_resume_with_the_same_bytes_in_another_shape_is_refused(tiny_train: Train, tmp_path: Path) -> None:
+    """Height and width mixed up when they were saved: the run went on with the right ones."""
+    path, content = tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, 48 * 256, dtype=np.uint8)
+
+    def run_of(*shape: int) -> Result:
+        np.save(path, content.reshape(shape))
+        return tiny_train(str(path), batch=4, kimg=0.008, resolution=8, resize="stretch")
+
+    def resumed(run: Result, *shape: int) -> Result:
+        np.save(path, content.reshape(shape))
+        return ganvas.train(resume=run.run.path, kimg=0.016, quiet=True, report=False)
+
+    high, square = run_of(48, 32, 8), run_of(48, 16, 16)
+    with pytest.raises(GanvasError, match=r"changed since .* data.fingerprint"):
+        resumed(high, 48, 8, 32)
+    with pytest.raises(GanvasError, match="they are 12 samples, and were 48"):
+        resumed(square, 12, 32, 32)
+    assert resumed(high, 48, 32, 8).kimg == resumed(square, 48, 16, 16).kimg == 0.016
+
+
 def test_non_finite_losses_stop_the_run(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -86,6 +86,10 @@ def as_config(
         )
     size, how, notes = plan([(given[2], given[1])] * len(items), config)
     mark = f"{size} {how}"
+    if given[1] != given[2] and size != (given[2], given[1]):
+        # The same bytes may be wide or high, as many, and come to one size. Squares of the same bytes differ in their number,
+        # and keep the text by which runs know them.
+        mark += f" of {tuple(given)}"
     if given[0] == 4:
         channels = 4 if config.alpha or (shape and shape[0] == 4) else 3
         mark += f" {MODES[channels]}"

@@ -338,6 +338,14 @@ def _resumed(
             f"The data at {source.source!r} changed since {run.path} was started: data.fingerprint is "
             f"{dataset.fingerprint}, was {expected}. Bring the data back, or start a new run."
         )
+    # Squares of the same bytes under another shape have one fingerprint, and are more or fewer.
+    counts = [about.get(name) for name in ("trained_on", "held_out")]
+    known = [each for each in counts if isinstance(each, int)]
+    if dataset.is_images and config.data.select >= 1 and len(known) == 2 and sum(known) != len(dataset):
+        raise GanvasError(
+            f"The data at {source.source!r} changed since {run.path} was started: they are {len(dataset):,} samples, and were "
+            f"{sum(known):,}. Bring the data back, or start a new run."
+        )
     seconds = images = 0.0
     if run.started:
         header = state.check(run, config, dataset.fingerprint)
