@@ -226,6 +226,14 @@ def test_a_file_says_what_it_is(parts: dict[Any, bytes]) -> None:
         onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
 
 
+@pytest.mark.parametrize("name", some(families))
+def test_folders_of_this_machine_are_not_inside(name: str) -> None:
+    """Each node had the lines of source that it comes from, by their whole paths."""
+    folders = {str(Path(each.__file__ or "").resolve().parent) for each in (ganvas, torch, onnx, os)}
+    for place in (*folders, str(Path.home()), "site-packages", "/ganvas/", ".py"):
+        assert place.encode() not in whole(name)
+
+
 def size(model: Any) -> int:
     """Bytes of its tensors."""
     return sum(each.ByteSize() for each in model.graph.initializer)

@@ -236,6 +236,9 @@ def to_onnx(
     assert program is not None
     made = program.model_proto
     _name_sizes(made, inputs, output)
+    _forget(made.graph)
+    for function in made.functions:
+        _forget(function)
     if half:
         _halve(onnx, made)
     for key, value in _about(model, part, half).items():
@@ -349,6 +352,18 @@ def _name_sizes(made: Any, inputs: dict[str, Input], output: str) -> None:
         assert value.name == output
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     del made.graph.value_info[:]
+
+
+def _forget(graph: Any) -> None:
+    """Remove what the exporter says of each node: the lines of source it comes from, in folders of this machine."""
+    del graph.metadata_props[:]
+    graph.doc_string = ""
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        for attribute in node.attribute:
+            for inner in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+                _forget(inner)
 
 
 def _halve(onnx: Any, made: Any) -> None:
