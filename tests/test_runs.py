@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 from filelock import FileLock
@@ -37,6 +38,19 @@ def test_folders_are_numbered_on(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert create_run(tmp_path, "a", CONTENT).path.name == "00008-a"
     assert create_run(tmp_path, "b", CONTENT).path.name == "00009-b"
+
+
+def test_numbers_go_on_beyond_five_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run after 99999 made and removed a folder 100000 for ever."""
+    (tmp_path / "20261130-notes").mkdir()
+    assert create_run(tmp_path, "a", CONTENT).path.name == "00000-a"
+    (tmp_path / "20261130-notes").rmdir()
+    (tmp_path / "99999-old").mkdir()
+    assert create_run(tmp_path, "a", CONTENT).path.name == "100000-a"
+    monkeypatch.setattr(
+        io, "write_json", Mock(wraps=io.write_json, side_effect=[DEFAULT, AssertionError("again")])
+    )
+    assert create_run(tmp_path, "a", CONTENT).path.name == "100001-a"
 
 
 def test_runs_that_start_together_get_their_own_folders(tmp_path: Path) -> None:

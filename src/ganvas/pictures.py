@@ -740,9 +740,12 @@ def write_table(parts: Iterable[Series], out: Path, classes: Sequence[str] = ())
     """Series as they come as a .csv, a row for each step; what is NaN stays empty."""
     with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         done = 0
+        plain, quoted = csv.writer(file), csv.writer(file, quoting=csv.QUOTE_ALL)
         for part in parts:
             names = classes[done : done + len(part.values)]
-            csv.writer(file).writerows(table(part, done, names))
+            for row in table(part, done, names):
+                # One cell, too, where a program parts fields by any of them.
+                (quoted if any(";" in text or "\t" in text for text in row) else plain).writerow(row)
             done += len(part.values)
 
 

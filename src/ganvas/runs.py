@@ -448,7 +448,9 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
     try:
         out.mkdir(parents=True, exist_ok=True)
         while True:
-            taken = [int(m[1]) for p in out.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
+            found = {m[1] for p in out.iterdir() if (m := re.match(r"(\d{5,})-", p.name))}
+            # Longer ones, which may be dates, count when those of five digits are used up.
+            taken = [int(each) for each in found if len(each) == 5 or "99999" in found]
             path = out / f"{max(taken, default=-1) + 1:05d}-{name}"
             try:
                 with io.atomic(path) as temporary:

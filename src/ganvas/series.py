@@ -54,6 +54,11 @@ LARGEST, LEAST = 1e18, 1e-100
 """Number in a column, and the largest of one whose numbers are too small to compute with."""
 FORMULA = re.compile(r"'*[=+@\t\r-](?![\d.,]*$)")
 """Texts that spreadsheets compute, numbers aside, or that were written so that they do not."""
+LATER_FORMULA = re.compile(r"""([;\t\r\n])(?=['"]*[=+@-])""")
+"""What parts fields or rows where a comma does not, with such a text behind it. Quotes around the whole are no help
+there: they begin in the middle of what is then a field, and are letters of it."""
+MARKED = re.compile(r"""([;\t\r\n])'(?=['"]*[=+@-])""")
+"""The same with the mark that it gets."""
 LATEST = 1e12
 """Of a date, in its unit: year 9999, which databases write for an end that is not known, is 2.5e11 s."""
 
@@ -371,8 +376,18 @@ def table(found: Series, first: int = 0, classes: Sequence[str] = ()) -> Iterato
 
 def inert(text: str) -> str:
     """A text as a table may have it: a model of somebody else's chooses names and categories, and spreadsheets take what begins
-    like a formula for one. The quotation mark in front goes away when the table is read again (`ganvas.data.tables`)."""
+    like a formula for one, be it behind a semicolon or a tab, by which they part fields where decimals have a comma. The
+    quotation mark in front goes away when the table is read again (`active`)."""
+    text = LATER_FORMULA.sub(r"\1'", text)
     return f"'{text}" if FORMULA.match(text) else text
+
+
+def active(text: str) -> str:
+    """A text without the marks that `inert` puts before what looks like a formula."""
+    if "'" not in text:
+        return text
+    text = MARKED.sub(r"\1", text)
+    return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
 
 
 def spelled(column: Column, values: np.ndarray) -> list[str]:

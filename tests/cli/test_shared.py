@@ -113,6 +113,19 @@ def test_walk_and_edit_say_how_far_they_are(
         assert [n for what, n, _ in told if what == "frames"] == [0, 64, 128]
 
 
+def test_pictures_of_two_calibrations_in_one_folder_are_both_kept(trained: Result, tmp_path: Path) -> None:
+    """Both were called calibration.png, and the second was written over the first."""
+    run = shutil.copytree(trained.run.path, tmp_path / "run")
+    for name in ("platt", "isotonic"):
+        out = ["--out", str(tmp_path / f"{name}.safetensors"), "--device", "cpu"]
+        assert main(["calibrate", str(run), "--critic", "own", "--method", name, *out]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["isotonic.png", "platt.png"]
+    assert main(["calibrate", str(run), "--critic", "own", "--device", "cpu"]) == 0
+    assert [path.name for path in run.rglob("calibration.png")] == ["calibration.png"], (
+        "where nobody names one"
+    )
+
+
 SEARCH = ["digits", "--n", "1", "--steps", "1", "--restarts", "1"]
 QUICK = {
     "calibrate": ["--critic", "own"], "directions": ["--method", "random", "--count", "1"],

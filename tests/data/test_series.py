@@ -437,6 +437,38 @@ def test_a_table_that_ganvas_writes_holds_no_formulas(tmp_path: Path) -> None:
     assert {"=1+1", "-2+3", "-", "-5", "'-5"} <= {*again.series.columns[0].categories}
 
 
+def test_nor_any_to_a_spreadsheet_that_parts_fields_by_semicolons_or_tabs(tmp_path: Path) -> None:
+    """Where decimals have a comma `x;=1+1` was two cells, the second a formula."""
+    texts = ["x;=1+1", "y;'=cmd|' /C calc'!A0;z", "z\t=2+2", 'q;"=3;w', "x;''-4", "r\n@SUM(A1)", "a;b", 'e;"']
+    with (tmp_path / "m.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["series", "kind;=9+9", "n"])
+        writer.writerows(
+            [i, text.replace(";'", ";''"), n] for i, text in enumerate(texts) for n in (2 * i, i * i)
+        )
+    first = load_dataset(DataConfig(str(tmp_path / "m.csv")))
+    assert first.series is not None
+    pictures.write_table([first.series.decode(first.items)], tmp_path / "again.csv")
+    again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=("kind;=9+9", "n")))
+    assert again.series is not None
+    for each in (first, again):
+        assert each.series is not None
+        assert [column.name for column in each.series.columns] == ["kind;=9+9", "n"]
+        assert {*texts} == {*each.series.columns[0].categories}
+    for delimiter in ";\t,":
+        with (tmp_path / "again.csv").open(newline="") as file:
+            cells = [cell.strip('"') for row in csv.reader(file, delimiter=delimiter) for cell in row]
+        assert [cell for cell in cells if cell[:1] in tuple("=+@-")] == []
+    assert '"x;\'=1+1"' in (tmp_path / "again.csv").read_text(), "one cell to whoever parts by both"
+
+
+def test_the_marks_before_formulas_go_away_again() -> None:
+    random = Random(0)
+    for _ in range(20_000):
+        text = "".join(random.choices("a5;\t\r\n'\"=+@-.,", k=random.randrange(9)))
+        assert series.active(series.inert(text)) == text, repr(text)
+
+
 @pytest.mark.parametrize(
     ("head", "fields", "found"),
     [

@@ -48,6 +48,36 @@ def test_seeds(tmp_path: Path) -> None:
     assert found.at_floor_n["frechet"] != values, "of as few samples as the floor"
 
 
+@pytest.mark.parametrize("asked", [{"seeds": 2}, {"folds": 2}])
+def test_runs_of_different_data_are_not_averaged(asked: dict[str, int], tmp_path: Path) -> None:
+    """A picture was added while the first run trained: one mean and one spread over both data, without a word."""
+    pictures = np.random.default_rng(0).integers(0, 256, (300, 8, 8), np.uint8)
+    np.save(tmp_path / "grows.npy", pictures[:-1])
+
+    class Adds(ganvas.Logger):
+        def on_start(self, run: Any, step: int) -> None:
+            np.save(tmp_path / "more.npy", pictures)
+            os.replace(tmp_path / "more.npy", tmp_path / "grows.npy")
+
+    with pytest.raises(GanvasError, match=r"changed .* before run 2 of 2: .* Whole runs: \S*00000-x\. "):
+        repeat(
+            tmp_path / "grows.npy", n=200, kimg=0.032, batch=32, device="cpu", out=tmp_path / "runs", name="x", settings=TINY,
+            quiet=True, report=False, log=[Adds()], **asked,
+        )  # fmt: skip
+    (kept,) = (tmp_path / "runs").iterdir()
+    assert (kept / "metrics.jsonl").is_file()
+
+
+def test_folds_of_series_are_of_the_same_data(tmp_path: Path) -> None:
+    """Each is scaled by what it trains on, and so has another fingerprint."""
+    walk = np.random.default_rng(0).standard_normal((400, 2)).cumsum(0)
+    np.savetxt(tmp_path / "walk.csv", walk, "%.3f", ",", header="a,b", comments="")
+    found = repeat(tmp_path / "walk.csv", folds=2, n=100, window=4, kimg=0.032, batch=16, device="cpu", out=tmp_path,
+                   quiet=True, report=False)  # fmt: skip
+    marks = {each.run.info["data"]["fingerprint"] for each in found.results}
+    assert len(marks) == 2
+
+
 def test_what_could_not_be_had_of_one_run_has_no_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

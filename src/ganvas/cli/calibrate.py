@@ -32,7 +32,8 @@ def run(
             of the data sees; auto takes features where there is such a classifier, else own (for points the better of the two).
         method: platt is a line, isotonic any rising curve, auto the one with the smaller held-out log loss.
         seed: Of the generated samples and of the fresh critic.
-        out: A .safetensors file. Default: sampling/ in the run, or the user's cache for other models.
+        out: A .safetensors file; a picture of the same name lies beside it. Default: sampling/ in the run, or
+            the user's cache for other models.
         device: auto, cpu, cuda or mps.
         json: Print the report as JSON.
     """
@@ -46,7 +47,7 @@ def run(
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         loaded = load(model, device=here)
         path = out or home_of(loaded) / "ratio.safetensors"
-        plot = path.with_name("calibration.png")
+        plot = out.with_suffix(".png") if out else path.with_name("calibration.png")
         _shared.outputs(path, beside=[plot])
         ratio, _ = calibrate_model(loaded, data, critic=critic, method=method, seed=seed, progress=tell)
     if not first:

@@ -38,13 +38,13 @@ from ganvas.data.series import Table
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
 from ganvas.series import (
-    FORMULA,
     LONGEST_NAME,
     MOST_CATEGORIES,
     MOST_COLUMNS,
     MOST_STEPS,
     Column,
     Kind,
+    active,
     check_names,
 )
 
@@ -148,13 +148,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     f'{path}, line {begun:,}: a field begins with " and nothing ends it, up to the end of the file. Close it.'
                 )
             if row:
-                yield reader.line_num, [_plain(text.strip()) for text in row]
+                yield reader.line_num, [active(text.strip()) for text in row]
             begun = reader.line_num + 1
-
-
-def _plain(text: str) -> str:
-    """Without the mark that `ganvas.series.inert` puts before what looks like a formula."""
-    return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
 
 
 def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:

@@ -61,8 +61,8 @@ def repeat(
     """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
 
     Each run is measured against its own training part with `n` samples; `options` and `overrides` are those of
-    `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2,
-    `Interrupted` when a run is stopped: the series ends there.
+    `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2
+    and where the data change between two runs, `Interrupted` when a run is stopped: the series ends there.
     """
     count = seeds or folds
     if (seeds and folds) or count < 2:
@@ -89,15 +89,23 @@ def repeat(
             settings={**(wanted.settings or {}), **changes},
         )
         if not i:
-            config, dataset = plan(data, asked)
+            first = asked
+            config, dataset = plan(data, first)
             if folds:
                 _check_folds(folds, dataset)
             check_measurable(config, dataset)
+            fingerprint = dataset.fingerprint
+            del dataset  # each run holds its own
+        # As the first run reads them: series are scaled by the fold that is trained on.
+        elif plan(data, first)[1].fingerprint != fingerprint:
+            raise GanvasError(
+                f"The data have changed since the series began, before run {i + 1} of {count}: nothing is averaged over runs of "
+                f"different data. Whole runs:{_named(results)}. Leave the data as they are and start the series again."
+            )
         result = train(data, asked, out=out, name=name, report=report, quiet=quiet, log=log)
         if result.stopped == "interrupted":
-            done = "".join(f" {each.run.path}" for each in results) or " none"
             raise Interrupted(
-                f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{done}. "
+                f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{_named(results)}. "
                 f"The one that was stopped resumes with: ganvas train --resume {result.run.path}"
             )
         results.append(result)
@@ -111,8 +119,8 @@ def repeat(
             floor_n = max(floor_n, row.floor_n)
     # What could not be had of one run has no mean.
     values = {name: each for name, each in values.items() if len(each) == count}
-    first = results[0].run.path
-    path = first.with_name(f"{first.name}-{'folds' if folds else 'seeds'}-{count}.json")
+    begun = results[0].run.path
+    path = begun.with_name(f"{begun.name}-{'folds' if folds else 'seeds'}-{count}.json")
     rows = {
         name: {
             "mean": statistics.mean(each),
@@ -126,6 +134,10 @@ def repeat(
     runs = [str(result.run.path) for result in results]
     io.write_json(path, {"runs": runs, "n": n, "floor_n": floor_n, "metrics": rows})
     return Repeated(results, values, floors, floor_n, beside, path)
+
+
+def _named(results: list[Result]) -> str:
+    return "".join(f" {each.run.path}" for each in results) or " none"
 
 
 def _check_folds(folds: int, dataset: Dataset) -> None:
