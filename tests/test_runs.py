@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,6 +135,7 @@ def test_lines_that_are_added_while_a_run_goes_back_are_kept(tmp_path: Path) -> 
     while any(each.is_alive() for each in added):
         run.append_metrics([{"kimg": 9.0}])
         assert run.rewind_stats(2.0)
+        time.sleep(0.002)
     assert len(run.metrics()) == 600
 
 

@@ -16,6 +16,7 @@ import errno
 import json
 import math
 import os
+import random
 import re
 import shutil
 import socket
@@ -53,8 +54,8 @@ LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
 UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 """What folders say that know no locks, as some network shares."""
-TRIES = 100
-"""Of a file of lines, when another program puts another in its place just then."""
+PATIENCE = 30.0
+"""Seconds for a file of lines that another process replaces whenever it is opened here."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,8 @@ class Run:
     def _held(self, name: str) -> Iterator[IO[bytes]]:
         """A file of lines, opened to be added to, while nobody else adds to it or puts another in its place."""
         path = self._own(name)
-        for _ in range(TRIES):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             with open(path, "ab+", buffering=0) as file:
                 if fcntl is not None:
                     with suppress(OSError):  # network folders may have no locks
@@ -268,6 +270,7 @@ class Run:
                 if _is_at(file, path):
                     yield file
                     return
+            time.sleep(random.uniform(0, 0.01))  # not in step with the other
         raise GanvasError(f"{path} is replaced over and over by other programs. Give the same command again.")
 
     def _own(self, name: str) -> Path:
