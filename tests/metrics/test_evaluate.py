@@ -828,6 +828,34 @@ def test_a_classifier_that_knows_what_is_held_out_is_named(trained: Result) -> N
         assert any("has learned from 179 of the 179 held-out" in each for each in found.warnings) == known
 
 
+@pytest.mark.parametrize(
+    ("said", "size", "words"),
+    [
+        ({}, None, None),
+        ({}, 12, None),
+        ({"trained_on": 1797}, None, "has learned from all of digits, the 180 held-out samples too"),
+        (
+            {"data": "0", "trained_on": 1616},
+            None,
+            "has learned from digits as it was then, perhaps from the 180",
+        ),
+        ({"data": "0", "held_out": 179}, 12, "has learned from digits as it was then, perhaps from the 180"),
+        ({"data": "0", "name": "others"}, None, None),
+    ],
+)
+def test_a_classifier_of_all_the_data_or_of_what_they_were_is_named(
+    said: dict[str, Any], size: int | None, words: str | None
+) -> None:
+    """The bundled one of fashion-mnist has seen all of it; one of a folder that has grown since, most of what is held out now."""
+    judge: Any = open_extractor("classifier-digits", device="cpu")
+    judge.info = {**judge.info, **said}
+    real = load_dataset(DataConfig("digits", size, "stretch" if size else None))
+    found = evaluate(real.subset(torch.arange(200)), real, "frechet", n=200, extractor=judge, device="cpu")
+    told = [each for each in found.warnings if "the floor may be too low" in each]
+    assert len(told) == (words is not None)
+    assert words is None or words in told[0]
+
+
 def test_data_that_have_changed_since_are_said(tiny_train: Callable[..., Result], tmp_path: Path) -> None:
     """With one picture more most of what is held out has been trained on, and copies looked three times less like some."""
     path, images = tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 255, (200, 8, 8), np.uint8)

@@ -59,7 +59,8 @@ def run(
             train, held_out, epochs=epochs, seed=seed, device=resolve_device(device),
             advance=lambda share: tell("training the classifier", round(100 * share), 100),
         )  # fmt: skip
-    classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed})
+    counts = {"trained_on": len(train), "held_out": len(held_out)}
+    classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed, **counts})
     identity = classifier.load(path, torch.device("cpu")).id
     if json:
         _shared.answer({"out": str(path), "id": identity, "accuracy": trained.accuracy})

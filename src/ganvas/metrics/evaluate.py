@@ -268,11 +268,10 @@ def evaluate(
         )
     elif floor and held is not None:
         floor_n = min(len(held.features), count)
-        if known := _learned(chosen, dataset, held_out):
+        if told := _learned(chosen, dataset, held_out):
             warnings.append(
-                f"{chosen.id} has learned from {known:,} of the {len(held_out):,} held-out samples, so that they may lie nearer "
-                "to the reference than others would: the floor may be too low. ganvas extractor train holds out what "
-                "data.holdout 0.1 and data.fold 0 do."
+                f"{chosen.id} {told}, so that they may lie nearer to the reference than others would: the floor may be too low. "
+                "ganvas extractor train holds out what data.holdout 0.1 and data.fold 0 do."
             )
         # Where the samples are sorted by what a classifier sees, so is the floor.
         labelled = held_out.labels is not None and inputs.fake_labels is not None
@@ -312,13 +311,30 @@ def _beside_floor(row: Row, figure: Figure, count: int) -> Row:
     )  # fmt: skip
 
 
-def _learned(extractor: Extractor, dataset: Dataset, held_out: Dataset) -> int:
-    """How many of the held-out samples a classifier of these data was trained on."""
-    known = isinstance(extractor, ClassifierExtractor) and extractor.info.get("data") == dataset.fingerprint
-    spared = dataset.split(DataConfig().holdout)[1].indices
-    if not known or spared is None or held_out.indices is None:
-        return 0
-    return int((~torch.isin(held_out.indices, spared)).sum())
+def _learned(extractor: Extractor, dataset: Dataset, held_out: Dataset) -> str:
+    """What a classifier of these data, or of others of their name, has learned of the held-out samples; empty: nothing known."""
+    if not isinstance(extractor, ClassifierExtractor) or held_out.indices is None:
+        return ""
+    info = extractor.info
+    same = info.get("data") == dataset.fingerprint
+    if not same and info.get("name") not in dataset.name.split("+"):
+        return ""
+    kept, spared = dataset.split(DataConfig().holdout)
+    count, held = info.get("trained_on"), info.get("held_out", len(spared))
+    if same:
+        alike = count in (None, len(kept))  # files of before do not say
+    else:  # pictures of another size may be the same ones, which are split alike
+        resized = tuple(extractor.network.shape) != tuple(dataset.shape)
+        alike = resized and (count, held) == (len(kept), len(spared))
+    if alike:
+        assert spared.indices is not None
+        known = int((~torch.isin(held_out.indices, spared.indices)).sum())
+        return f"has learned from {known:,} of the {len(held_out):,} held-out samples" if known else ""
+    if same:
+        return f"has learned from all of {dataset.name}, the {len(held_out):,} held-out samples too"
+    return (
+        f"has learned from {info['name']} as it was then, perhaps from the {len(held_out):,} held-out samples"
+    )
 
 
 def _by_number(inputs: Inputs, names: Sequence[str]) -> bool:
