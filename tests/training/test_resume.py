@@ -22,7 +22,9 @@ import ganvas
 from ganvas import io, report
 from ganvas.cli import main
 from ganvas.config import replace_at, to_dict
+from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
+from ganvas.metrics import Row
 from ganvas.report import verdicts
 from ganvas.runs import Run
 from ganvas.training import Result, describe, plan, state
@@ -763,6 +765,25 @@ def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
         file.write(json.dumps(newer) + "\n" + json.dumps({**row, "source": "eval"}) + "\n")
     assert report.artifacts.section(run), "an audit had measured, and threw away what it found"
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
+
+
+def test_the_best_snapshot_is_that_by_figures_that_compare(tiny_train: Train) -> None:
+    """With fewer samples the distance is larger, with more smaller: none, or the next one whatever it was, became the best."""
+    settings = {"training.eval_samples": 800, "training.snapshot_kimg": 0.128}
+    run = tiny_train(kimg=0.256, eval_kimg=0.128, settings=settings).run
+    first = [Row.from_json(line) for line in run.metrics()]
+    kept = ganvas.load(run.path / "snapshots" / "best", device="cpu").info.kimg
+    info = json.loads(run.config_path.read_text())
+    info["config"]["training"]["eval_samples"] = 100
+    run.config_path.write_text(json.dumps(info))
+    ganvas.train(resume=run.path, kimg=0.512, quiet=True, report=False)
+    rows = [Row.from_json(line) for line in run.metrics()]
+    later = [row for row in rows if row.n == 100]
+    assert rows[: len(first)] == first
+    assert [row.kimg for row in later] == [kept, 0.384, 0.512]
+    best = min(later, key=lambda row: row.value)
+    assert ganvas.load(run.path / "snapshots" / "best", device="cpu").info.kimg == best.kimg
+    assert BestSnapshot(ganvas.open_run(run.path), load_dataset("digits"), "cpu").value == best.value
 
 
 def test_a_distance_that_cannot_be_had_ends_in_words(

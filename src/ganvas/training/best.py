@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ganvas import io
+from ganvas.checkpoint import DIGITS, OLD_DIGITS
 from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
@@ -16,6 +17,7 @@ from ganvas.features.stats import MAX_DIM
 from ganvas.metrics import Row, evaluate, sequences
 from ganvas.metrics.rows import rows_among
 from ganvas.model import Model
+from ganvas.model_file import load
 from ganvas.networks.projected import guide_of
 from ganvas.runs import Run, trained_beyond
 
@@ -65,11 +67,20 @@ class BestSnapshot:
     def _recall(self) -> list[Row]:
         """What was measured so far, and the best of it."""
         measured = [row for row in rows_among(self.run.metrics()) if row.source == SOURCE]
-        self.value = min((row.value for row in measured), default=float("inf"))
-        if self.every and measured and not self.kept.exists():
+        alike = [row for row in measured if self._is_alike(row)]
+        self.value = min((row.value for row in alike), default=float("inf"))
+        if self.every and alike and not self.kept.exists():
             # A kill may fall between the two renames that replace it, and no later one would be better than what is gone.
-            self._bring_back(min(measured, key=lambda row: row.value))
+            self._bring_back(min(alike, key=lambda row: row.value))
         return measured
+
+    def _is_alike(self, row: Row) -> bool:
+        """Whether a figure compares with those to come: of a resumed run the settings and what is installed may have changed."""
+        if self.extractor is None:
+            return True
+        now = self.extractor.id
+        names = (now, now[: OLD_DIGITS - DIGITS])  # files of before have fewer digits
+        return row.n == self.run.config.training.eval_samples and row.extractor in names
 
     def due(self, kimg: float) -> bool:
         """True when the next snapshot should be measured."""
@@ -77,6 +88,25 @@ class BestSnapshot:
 
     def measure(self, model: Model, snapshot: Path) -> float:
         """Measure, write the row, and keep the snapshot when it is the best so far."""
+        if self.value == float("inf") and self.kept.exists():
+            # It was the best by figures that do not compare with these.
+            with suppress(GanvasError):  # a damaged one is replaced
+                self.value = self._figure(load(self.kept, device=str(model.device)), self._name_of_kept())
+        value = self._figure(model, snapshot.name)
+        self.last = model.info.kimg or 0.0
+        if value < self.value:
+            self.value = value
+            self._keep(snapshot)
+        return value
+
+    def _name_of_kept(self) -> str:
+        """What the snapshot that was kept is called; it may be gone."""
+        kimg = io.read_header(self.kept / "generator.safetensors").get("kimg")
+        rows = [row for row in rows_among(self.run.metrics()) if row.source == SOURCE and row.kimg == kimg]
+        return rows[-1].snapshot if rows else self.kept.name
+
+    def _figure(self, model: Model, name: str) -> float:
+        """Measure a snapshot and write the row."""
         t = self.run.config.training
         assert self.extractor is not None
         found = evaluate(
@@ -92,11 +122,7 @@ class BestSnapshot:
             raise GanvasError(f"The Frechet distance cannot be had: {'; '.join(found.skipped.values())}")
         (row,) = found.rows
         kimg = model.info.kimg or 0.0
-        self.run.append_metrics([replace(row, source=SOURCE, snapshot=snapshot.name, kimg=kimg).to_json()])
-        self.last = kimg
-        if row.value < self.value:
-            self.value = row.value
-            self._keep(snapshot)
+        self.run.append_metrics([replace(row, source=SOURCE, snapshot=name, kimg=kimg).to_json()])
         return row.value
 
     def _keep(self, snapshot: Path) -> None:
