@@ -23,6 +23,7 @@ from ganvas.model_data import (
     config_for,
     is_named,
     is_own,
+    learned_from,
     load_data_of,
     real_images_of,
     unseen,
@@ -73,6 +74,17 @@ def test_a_model_knows_its_data_wherever_they_lie(
     assert found.held_out == len(dataset.split(HOLDOUT)[1])
     ratio, _ = calibrate_model(model, str(path), critic="fresh")
     assert not any("trained on" in each for each in ratio.report.warnings)
+
+
+def test_what_was_held_out_stays_so_in_a_copy_of_the_data(model: Model, tmp_path: Path) -> None:
+    """`encode --fit` learned from the usual nine tenths of them, of which the training had held out one more."""
+    path = str(prices(tmp_path / "copy.csv", 0))
+    config = config_for(model, path)
+    data = load_dataset(config, tuple(model.shape), model.info.series)
+    mine, wanted = learned_from(model, data, config).indices, data.split(HOLDOUT)[0].indices
+    assert mine is not None
+    assert wanted is not None
+    assert torch.equal(mine, wanted)
 
 
 def test_other_data_of_the_same_name_are_not_taken_for_what_was_trained_on(

@@ -196,7 +196,10 @@ def learned_from(model: Model, data: Dataset, config: DataConfig) -> Dataset:
 
     Others are taken whole.
     """
-    return data.split(config.holdout, config.fold)[0] if is_own(model, data, config) else data
+    known = model.info.data
+    if known is None or not is_own(model, data, config):
+        return data
+    return data.split(known.config.holdout, known.config.fold)[0]  # perhaps read at another place
 
 
 def shipped_images(model: Model) -> Tensor | None:
