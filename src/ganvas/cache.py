@@ -2,9 +2,7 @@
 
 import os
 import time
-import urllib.request
 from contextlib import suppress
-from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
 
@@ -71,6 +69,9 @@ def check_compiled() -> None:
 
 def fetch(url: str, otherwise: str) -> bytes:
     """What lies at `url`; raises `GanvasError` that ends with `otherwise`, the way without a download."""
+    import urllib.request  # slow to import, and every command looks for the cache
+    from http.client import HTTPException
+
     try:
         with urllib.request.urlopen(url, timeout=PAUSE) as response:
             begun, content = time.monotonic(), bytearray()

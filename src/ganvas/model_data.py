@@ -101,6 +101,12 @@ def is_named(model: Model, config: DataConfig) -> bool:
     return any(origin.places(DataConfig(each)) in theirs for each in (config.source, *config.also))
 
 
+def has_changed(model: Model, dataset: Dataset, config: DataConfig) -> bool:
+    """Whether these lie where what the model was trained on lay, and are not that, or not all of it: which of them it has seen is
+    not known."""
+    return is_named(model, config) and not is_own(model, dataset, config)
+
+
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
     """The data that the model was trained on. Raises `GanvasError` where it does not say, or may not choose, what is opened."""
     known = model.info.data
@@ -182,7 +188,7 @@ def unseen(
             f"Of {data.name} it is not known what was held out of the training, as it is a part of the data, or read otherwise, "
             "or has changed since: the model may have learned from these."
         )
-        return data, False, words if is_named(model, config) else ""
+        return data, False, words if has_changed(model, data, config) else ""
     if not known.config.holdout:
         return data, False, ""
     held = data.split(known.config.holdout, known.config.fold)[1]

@@ -242,35 +242,35 @@ class Run:
 
     def _append(self, name: str, line: str) -> None:
         """A line is written whole or not at all, and begins on a line of its own whatever a kill has left."""
-        try:
-            with self._held(name) as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - 1, 0))
-                cut = file.read(1) not in (b"", b"\n")
-                content = ("\n" * cut + line.rstrip("\n") + "\n").encode()
-                try:
-                    if file.write(content) < len(content):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                except OSError:
-                    file.truncate(size)
-                    raise
-        except OSError as error:
-            raise explain_os_error(error, f"writing {name}") from error
+        with self._held(name) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            cut = file.read(1) not in (b"", b"\n")
+            content = ("\n" * cut + line.rstrip("\n") + "\n").encode()
+            try:
+                if file.write(content) < len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
 
     @contextmanager
     def _held(self, name: str) -> Iterator[IO[bytes]]:
         """A file of lines, opened to be added to, while nobody else adds to it or puts another in its place."""
         path = self._own(name)
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with open(path, "ab+", buffering=0) as file:
-                if fcntl is not None:
-                    with suppress(OSError):  # network folders may have no locks
-                        fcntl.flock(file, fcntl.LOCK_EX)
-                if _is_at(file, path):
-                    yield file
-                    return
-            time.sleep(random.uniform(0, 0.01))  # not in step with the other
+        try:
+            while time.monotonic() < end:
+                with open(path, "ab+", buffering=0) as file:
+                    if fcntl is not None:
+                        with suppress(OSError):  # network folders may have no locks
+                            fcntl.flock(file, fcntl.LOCK_EX)
+                    if _is_at(file, path):
+                        yield file
+                        return
+                time.sleep(random.uniform(0, 0.01))  # not in step with the other
+        except OSError as error:
+            raise explain_os_error(error, f"writing {name}") from error
         raise GanvasError(f"{path} is replaced over and over by other programs. Give the same command again.")
 
     def _own(self, name: str) -> Path:
@@ -310,17 +310,14 @@ class Run:
         if not (self.path / name).exists():
             return []
         kept, gone = list[io.Json](), list[io.Json]()
-        try:
-            # ganvas eval may be adding to it. Where there are no such locks no open file can be replaced, either.
-            with self._held(name) if fcntl is not None else nullcontext():
-                for line in self._lines(name):
-                    beyond = _is_number(line.get("kimg")) and line["kimg"] > kimg + 1e-9
-                    (gone if beyond else kept).append(line)
-                if gone:
-                    content = "".join(json.dumps(line) + "\n" for line in kept)
-                    io.write_bytes(self.path / name, content.encode())
-        except OSError as error:
-            raise explain_os_error(error, f"writing {name}") from error
+        # ganvas eval may be adding to it. Where there are no such locks no open file can be replaced, either.
+        with self._held(name) if fcntl is not None else nullcontext():
+            for line in self._lines(name):
+                beyond = _is_number(line.get("kimg")) and line["kimg"] > kimg + 1e-9
+                (gone if beyond else kept).append(line)
+            if gone:
+                content = "".join(json.dumps(line) + "\n" for line in kept)
+                io.write_bytes(self.path / name, content.encode())
         return gone
 
     def remove_beyond(self, kimg: float) -> None:

@@ -167,11 +167,7 @@ def _measure(
 
     from ganvas.latent.jacobian import spectrum
     from ganvas.latent.paths import looks, pyramid, see_many
-    from ganvas.latent.statistics import (
-        linear_separability,
-        participation,
-        sample_dimension,
-    )
+    from ganvas.latent.statistics import linear_separability, participation, sample_dimension
     from ganvas.metrics.path_length import PairedSpace, path_length
 
     begin("path length")

@@ -189,9 +189,7 @@ def _read_images(stream: IO[bytes], header: Header) -> np.ndarray:
     rows = max(1, BLOCK // each)
     for start in range(0, count, rows):
         part = images[start : start + rows]
-        content = bytearray()
-        while len(content) < each * len(part) and (piece := stream.read(each * len(part) - len(content))):
-            content += piece
+        content = stream.read(each * len(part))
         part[:] = np.frombuffer(content, header.dtype).reshape(len(part), *sizes).transpose(0, 3, 1, 2)
     return images.transpose(0, 2, 3, 1)
 

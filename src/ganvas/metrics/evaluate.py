@@ -33,7 +33,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.metrics.sequences import Figure
 from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged
-from ganvas.model_data import config_for, is_named, is_own, load_data_of
+from ganvas.model_data import config_for, has_changed, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
@@ -524,7 +524,7 @@ def _has_changed(model: Model, real: Reals | None, dataset: Dataset) -> bool:
     if model.info.data is None or isinstance(real, Dataset | Tensor | np.ndarray):
         return False
     config = model.info.data.config if real is None else DataConfig(os.fspath(real))
-    return is_named(model, config) and not is_own(model, dataset, config)
+    return has_changed(model, dataset, config)
 
 
 def _check_unsized(size: Size) -> None:

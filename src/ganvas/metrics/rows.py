@@ -107,12 +107,17 @@ def rows_among(lines: Iterable[Json]) -> list[Row]:
     return _by_today(found)
 
 
+def name_of_before(extractor: str) -> str:
+    """What an extractor that is named by its weights was called when that was by eight digits of them."""
+    return extractor[: OLD_DIGITS - DIGITS]
+
+
 def _by_today(rows: list[Row]) -> list[Row]:
     """Extractors of before were named by eight digits of their weights: they get the name of today that another row has."""
     names = {row.extractor for row in rows}
     whole = [name for name in names if re.search(rf"-[0-9a-f]{{{DIGITS}}}$", name)]
-    old = Counter(name[: OLD_DIGITS - DIGITS] for name in whole)
-    today = {name[: OLD_DIGITS - DIGITS]: name for name in whole if old[name[: OLD_DIGITS - DIGITS]] == 1}
+    old = Counter(map(name_of_before, whole))
+    today = {before: name for name in whole if old[before := name_of_before(name)] == 1}
     return [replace(row, extractor=today.get(row.extractor, row.extractor)) for row in rows]
 
 

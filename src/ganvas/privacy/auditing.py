@@ -26,7 +26,7 @@ from ganvas.metrics.evaluate import Fakes, given_as, open_fakes
 from ganvas.metrics.memorisation import authenticity, copying_test
 from ganvas.metrics.resample import pick
 from ganvas.model import Audited, Model
-from ganvas.model_data import class_names, is_named, is_own, load_data_of
+from ganvas.model_data import class_names, has_changed, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.pictures import sheet
 from ganvas.privacy import membership
@@ -507,7 +507,7 @@ def _real(
         other = other.classed_as(dataset.class_names)
         return trained_on(dataset, config, device, other) if own else (dataset, other)
     if not own:
-        changed = model is not None and is_named(model, config)
+        changed = model is not None and has_changed(model, dataset, config)
         why = (
             ": they are not, or not all, what the model was trained on, or have changed since"
             if changed

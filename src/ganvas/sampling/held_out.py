@@ -21,7 +21,7 @@ from ganvas.features.cache import LONGEST_NAME
 from ganvas.latent import LatentZ
 from ganvas.latent.critic import judges_alone
 from ganvas.model import Model
-from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
+from ganvas.model_data import class_names, classifier_of, has_changed, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.sampling.calibration import Method
 from ganvas.sampling.critics import FeatureCritic, pool_of
@@ -105,7 +105,7 @@ def calibrate_model(
             "It is not known what this model was trained on: held-out samples may be among it, and judged "
             "too well."
         )
-    elif not own and is_named(model, config):
+    elif has_changed(model, dataset, config):
         ratio.report.warnings.append(
             f"{dataset.name} is not, or not all, what this model was trained on, or has changed since: held-out samples may be "
             "among it, and judged too well."

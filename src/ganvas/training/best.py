@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ganvas import io
-from ganvas.checkpoint import DIGITS, OLD_DIGITS
 from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
@@ -15,7 +14,7 @@ from ganvas.features import Extractor, open_extractor
 from ganvas.features.base import Raw
 from ganvas.features.stats import MAX_DIM
 from ganvas.metrics import Row, evaluate, sequences
-from ganvas.metrics.rows import rows_among
+from ganvas.metrics.rows import name_of_before, rows_among
 from ganvas.model import Model
 from ganvas.model_file import load
 from ganvas.networks.projected import guide_of
@@ -78,8 +77,7 @@ class BestSnapshot:
         """Whether a figure compares with those to come: of a resumed run the settings and what is installed may have changed."""
         if self.extractor is None:
             return True
-        now = self.extractor.id
-        names = (now, now[: OLD_DIGITS - DIGITS])  # files of before have fewer digits
+        names = (self.extractor.id, name_of_before(self.extractor.id))
         return row.n == self.run.config.training.eval_samples and row.extractor in names
 
     def due(self, kimg: float) -> bool:

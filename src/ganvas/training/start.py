@@ -11,7 +11,7 @@ from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.errors import GanvasError
 from ganvas.model import Model
-from ganvas.model_data import is_named, is_own
+from ganvas.model_data import has_changed, is_own
 from ganvas.model_file import load
 from ganvas.networks import CriticBase
 from ganvas.networks.projected import freeze, guide_of
@@ -72,17 +72,15 @@ def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset
 
     Everything that is measured on them would take them for new ones.
     """
+    if config.holdout and has_changed(model, dataset, config):
+        held = len(dataset.split(config.holdout, config.fold)[1])
+        raise GanvasError(
+            f"{what}: the model has learned from {dataset.name} as it was then, or from another part or size of it, and "
+            f"nobody knows which of the {held:,} samples it has seen that this training would hold out. Hold out none, with "
+            "--set data.holdout=0, and judge by samples that are new: ganvas audit --held-out, ganvas eval --reference."
+        )
     known = model.info.data
-    if known is None:
-        return
-    if not is_own(model, dataset, config):
-        if config.holdout and is_named(model, config):
-            held = len(dataset.split(config.holdout, config.fold)[1])
-            raise GanvasError(
-                f"{what}: the model has learned from {dataset.name} as it was then, or from another part or size of it, and "
-                f"nobody knows which of the {held:,} samples it has seen that this training would hold out. Hold out none, with "
-                "--set data.holdout=0, and judge by samples that are new: ganvas audit --held-out, ganvas eval --reference."
-            )
+    if known is None or not is_own(model, dataset, config):
         return
     mine, theirs = (dataset.split(each.holdout, each.fold)[1] for each in (config, known.config))
     assert mine.indices is not None
