@@ -118,9 +118,11 @@ def is_named(model: Model, config: DataConfig) -> bool:
 
 
 def has_changed(model: Model, dataset: Dataset, config: DataConfig) -> bool:
-    """Whether these lie where what the model was trained on lay, and are not that, or not all of it: which of them it has seen is
-    not known."""
-    return is_named(model, config) and not is_own(model, dataset, config)
+    """Whether these lie where what the model was trained on lay, or a model learned from them that its training began with, and
+    are not that, or not all of it: which of them it has seen is not known."""
+    before = () if model.info.data is None else model.info.data.before
+    known = is_named(model, config) or any(each.fingerprint == dataset.fingerprint for each in before)
+    return known and not is_own(model, dataset, config)
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
