@@ -578,7 +578,7 @@ def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(
 
 
 def test_a_guide_or_a_judge_that_knows_what_was_held_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundled classifiers spare the tenth of fold 0 at best, and that of fashion-mnist has learned from all: nothing said so."""
+    """Bundled classifiers spare the tenth of fold 0 at best: nothing said so."""
     train = critics.train_fresh
     quickly = "ganvas.sampling.ratio.train_fresh"
     monkeypatch.setattr(quickly, lambda space, real, steps, *more: train(space, real, 5, *more))
