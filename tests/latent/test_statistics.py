@@ -130,6 +130,38 @@ def test_linear_separability_is_one_for_a_hyperplane_and_two_for_none() -> None:
     assert bent == pytest.approx(2, abs=0.15), "nearly one bit is left"
 
 
+def test_few_points_of_many_numbers_are_always_separable() -> None:
+    """So said the figure, whatever the space; of 65,536 numbers it took five gigabytes and minutes to say so."""
+    space = open_space(ganvas.wrap(Bright(square=True), latent_dim=49, value_range=(-1, 1)), "z")
+    for names, samples in ((["brightness"], 100), (["class:0"], 50)):
+        with pytest.raises(GanvasError, match="parts any 50 points of 49 numbers"):
+            linear_separability(space, names, samples)
+    assert linear_separability(space, ["brightness"], 102) >= 1
+
+
+def test_w_plus_is_as_separable_as_the_w_that_it_repeats() -> None:
+    model = ours()
+    w, plus = (
+        linear_separability(open_space(model, name), ["brightness"], 2 * open_space(model, "w+").size - 2)
+        for name in ("w", "w+")
+    )
+    assert plus == pytest.approx(w, abs=0.05)
+
+
+def test_a_wide_space_is_measured_by_fewer_samples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ganvas.load("fashion", device="cpu").latent_dim
+    monkeypatch.setattr("ganvas.latent.statistics.MOST_NUMBERS", 60 * size)
+    assert main(["statistics", "fashion", "--n", "80", "--spaces", "z", "--json"]) == 0
+    said = capsys.readouterr()
+    (row,) = json.loads(said.out)["spaces"].values()
+    assert row["samples"] == 60
+    assert f"A point of z has {size} numbers: it is measured by 60 samples." in said.err
+    assert "linear separability" not in row
+    assert f"parts any 60 points of {size} numbers" in said.err
+
+
 @pytest.mark.parametrize("name", ["w", "z", "w+"])
 def test_jacobians_are_those_of_reverse_mode(name: str) -> None:
     model = ours()

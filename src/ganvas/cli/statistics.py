@@ -72,12 +72,14 @@ def run(
         reader = accuracy = None
         if data_of(loaded) == "shapes":
             reader, accuracy = train_reader(seed=seed, progress=show("reader of factors"))
-        rows = {}
+        rows: dict[str, dict[str, float]] = {}
         for space in opened:
-            rows[space.name] = _measure(space, n, seed, separated, partial(_begin, tell, space))
+            count = _count(space, n)
+            rows[space.name] = {"samples": count} if count < n else {}
+            rows[space.name] |= _measure(space, count, seed, separated, partial(_begin, tell, space))
             if reader is not None:
                 _begin(tell, space, "disentanglement")
-                rows[space.name] |= _disentangled(space, reader, n, seed)
+                rows[space.name] |= _disentangled(space, reader, count, seed)
             if rca:
                 rows[space.name] |= _discovery(space, given, rca, seed, show)
     document: dict[str, Any] = {"model": model, "n": n, "seed": seed, "spaces": rows}
@@ -101,6 +103,17 @@ def run(
             + ", ".join(f"{float(a):.0%}" for a in accuracy)
             + " of real ones."
         )
+
+
+def _count(space: "LatentSpace", n: int) -> int:
+    """Samples that a space is measured by, of n."""
+    from ganvas.latent.statistics import MOST_NUMBERS
+
+    count = min(n, MOST_NUMBERS // space.size)
+    if count < n:
+        words = f"A point of {space.name} has {space.size:,} numbers: it is measured by {count:,} samples."
+        _shared.say(words, beside=True)
+    return count
 
 
 def _check_spaces(spaces: Sequence[str], given: "Sequence[Direction]", directions: Path | None) -> None:
@@ -175,12 +188,15 @@ def _measure(
     row = {"path length (pixels)": found.mean, "its standard error": found.error}
     if separated:
         begin("separability")
-        row["linear separability"] = linear_separability(space, separated, n, seed)
+        try:
+            row["linear separability"] = linear_separability(space, separated, n, seed)
+        except GanvasError as error:
+            _shared.say(f"{space.name}: no linear separability. {error}", beside=True)
     begin("dimension")
     with torch.no_grad():
         points = space.numbered(n, seed)
         features = torch.cat(list(looks(space, points, see=see_many(space, pyramid))))
-    row["dimension of points"] = sample_dimension(points.flatten(1).double().cpu().numpy())
+    row["dimension of points"] = sample_dimension(points.flatten(1).cpu().numpy())
     row["dimension of samples"] = sample_dimension(features.cpu().numpy())
     begin("metric")
     if (shares := spectrum(space, seed)).any():  # of a collapsed model nothing changes the picture
@@ -197,7 +213,7 @@ def _disentangled(space: "LatentSpace", reader: Any, n: int, seed: int) -> dict[
     with torch.no_grad():
         points = space.numbered(n, seed)
         images = torch.cat(list(looks(space, points, see=space.model.to_data)))
-    codes, factors = points.flatten(1).double().cpu().numpy(), reader.read(images.cpu()).numpy()
+    codes, factors = points.flatten(1).cpu().numpy(), reader.read(images.cpu()).numpy()
     d, c, i = dci(codes, factors, seed)
     return {
         "DCI disentanglement": d, "DCI completeness": c, "DCI informativeness": i, "MIG": mig(codes, factors),
