@@ -84,6 +84,22 @@ def test_what_is_ignored_stays_so_and_the_rest_is_put_back() -> None:
         signal.signal(signal.SIGHUP, before[signal.SIGHUP])
 
 
+def test_the_second_of_two_leaves_the_exit_code_while_a_program_ends() -> None:
+    before = {number: signal.getsignal(number) for number in STRUCK}
+
+    def program() -> None:
+        with signals.interrupting(program=True):
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(signals.Stopped):
+            program()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_another_thread_hears_nothing() -> None:
     heard: list[object] = []
 

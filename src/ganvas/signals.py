@@ -43,8 +43,9 @@ class Stopped(KeyboardInterrupt):
 def interrupting(program: bool = False) -> Iterator[None]:
     """Inside, each of them raises `Stopped`, which removes what is half written on its way out.
 
-    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice. After a whole `program`
-    it ends the process in silence: torch takes its time to close, and would be interrupted with a traceback.
+    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice, of a whole `program`
+    also while it ends. After that Ctrl-C ends the process in silence: torch takes its time to close, and would be interrupted
+    with a traceback.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -56,6 +57,7 @@ def interrupting(program: bool = False) -> Iterator[None]:
         for each in previous:
             if each != signal.SIGINT:
                 signal.signal(each, signal.SIG_IGN)
+                previous[each] = signal.SIG_IGN if program else previous[each]
         raise Stopped
 
     with heard(handle) as previous:
