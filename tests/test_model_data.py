@@ -21,6 +21,7 @@ from ganvas.model_data import (
     class_names,
     classifier_of,
     config_for,
+    has_changed,
     is_named,
     is_own,
     learned_from,
@@ -96,10 +97,37 @@ def test_other_data_of_the_same_name_are_not_taken_for_what_was_trained_on(
     dataset, config = load_data_of(model, "prices.csv")
     assert not is_own(model, dataset, config)
     assert is_named(model, config)
-    with pytest.raises(GanvasError, match="have changed since"):
+    with pytest.raises(GanvasError, match="has changed since"):
         audit(model, "prices.csv", n=100)
     ratio, _ = calibrate_model(model, "prices.csv", critic="fresh")
     assert any("has changed since" in each for each in ratio.report.warnings)
+
+
+def test_members_that_are_not_all_known_are_said_beside_others_that_are_given(
+    model: Model, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --held-out the data that had grown were taken for members as a whole, and an audit found less, without a word."""
+    held_out = str(prices(tmp_path / "others.csv", 2))
+    for folder, said in ((place, False), (tmp_path, True)):
+        monkeypatch.chdir(folder)
+        if said:
+            prices(folder / "prices.csv", 1)
+        found = audit(model, "prices.csv", held_out=held_out, n=100)
+        assert any("has changed since: not all of it are members" in each for each in found.warnings) == said
+
+
+def test_data_of_a_snapshot_that_does_not_name_them_are_those_of_its_run(
+    model: Model, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of private trainings: whatever lay there was taken for the same, and an audit told members from members."""
+    monkeypatch.chdir(place)
+    dataset, config = load_data_of(model, "prices.csv")
+    assert model.info.data is not None
+    silent = replace(model, info=replace(model.info, data=replace(model.info.data, fingerprint="")))
+    assert is_own(silent, dataset, config)
+    grown = replace(dataset, fingerprint="0")
+    assert has_changed(silent, grown, config)
+    assert not has_changed(replace(silent, path=None), grown, config), "where nobody knows, by their place"
 
 
 def test_a_reference_of_the_same_name_is_scaled_as_the_model_is(

@@ -1,4 +1,5 @@
 import errno
+import io as memory
 import json
 import os
 import resource
@@ -11,14 +12,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import DEFAULT, Mock
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from matplotlib.axes import Axes
+from PIL import Image
 
 from ganvas import io
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
 from ganvas.model_file import load
+from ganvas.pictures import png
+from ganvas.report import artifacts
 from ganvas.report.page import curves, signals
 from ganvas.runs import (
     LONGEST_NAME,
@@ -361,3 +366,21 @@ def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:
     assert {name for name, content in found.items() if content is not None} == {"1", "4"}
     assert found["1"] == png
     assert run.picture(run.path / "evaluation" / "1.png") is None
+
+
+def test_large_pictures_of_a_run_are_shown_smaller(tmp_path: Path) -> None:
+    """A page held each several times over: a dozen of 256 MiB, 10 MB of a packed run, took many gigabytes."""
+    run = create_run(tmp_path / "runs", "a", CONTENT)
+    run.samples_path.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (2100, 4200, 3), dtype=np.uint8)
+    (run.samples_path / "1.png").write_bytes(png(Image.fromarray(noise)))
+    (run.samples_path / "2.png").write_bytes(png(Image.fromarray(noise[:512, :512])))
+    with (run.samples_path / "3.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.truncate(artifacts.WHOLE_PICTURE + 1)
+    one, two, none = (artifacts.picture(run, run.samples_path / f"{i}.png") for i in (1, 2, 3))
+    assert one is not None
+    assert len(one) <= artifacts.WHOLE_PICTURE
+    assert Image.open(memory.BytesIO(one)).size == (2048, 1024)
+    assert two == (run.samples_path / "2.png").read_bytes()
+    assert none is None

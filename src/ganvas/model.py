@@ -57,8 +57,19 @@ LARGE = 3 * 128 * 128
 """Numbers of a sample above which memory may not hold `ROWS` of them: fewer are drawn at a time where that is asked for."""
 BATCH = 256
 """Samples that are drawn at a time where nobody says another number; of large ones as many as these have numbers."""
+MOST_BEFORE = 64
+"""Data that a model's file names of what was learned from before its own."""
 AT_ONCE = 2**24
 """Numbers in the largest result of a layer on the CPU, 64 MiB: more samples at a time take memory, and are no faster."""
+
+
+class Learned(NamedTuple):
+    """A part of data that weights have learned from."""
+
+    fingerprint: str
+    holdout: float
+    fold: int
+    """Which part they have not."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,14 @@ class DataReference:
     """Of what was in them."""
     mark: str = ""
     """Tells `ganvas.data.origin` that this user trained on them; of no meaning in anybody else's file."""
+    before: tuple[Learned, ...] = ()
+    """What the models had learned from that its training began with, one after the other, as far as they say it."""
+
+    @property
+    def learned(self) -> tuple[Learned, ...]:
+        """`before`, and these."""
+        own = Learned(self.fingerprint, self.config.holdout, self.config.fold)
+        return tuple(dict.fromkeys(each for each in (own, *self.before) if each.fingerprint))[:MOST_BEFORE]
 
 
 class Audited(NamedTuple):
@@ -144,9 +163,9 @@ class ModelInfo:
     def of_run(cls, generator: GeneratorBase, config: Config, header: Mapping[str, Any]) -> "ModelInfo":
         """Of a run's generator: its config, and `kimg`, `class_names` and `data` of its files' header."""
         about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
-        said = [about.get(key) for key in ("name", "fingerprint", "mark")]
-        words = [word if isinstance(word, str) else "" for word in said]
-        notes = header.get("notes", [])
+        said = {key: about.get(key) for key in ("name", "fingerprint", "mark")}
+        words = {key: word if isinstance(word, str) else "" for key, word in said.items()}
+        notes, before = header.get("notes", []), tuple(Learned(*each) for each in about.get("before", []))
         return cls.of(
             generator,
             config.network.name,
@@ -156,7 +175,7 @@ class ModelInfo:
             audit=header.get("audit"),
             class_names=None if names is None else tuple(names),
             kimg=None if kimg is None else float(kimg),
-            data=DataReference(config.data, *words) if config.data.source else None,
+            data=DataReference(config.data, **words, before=before) if config.data.source else None,
             architecture=config.network,
             training=config,
             series=header.get("series"),
@@ -205,6 +224,8 @@ class ModelInfo:
         if self.data is not None:
             about = {"name": self.data.name, "fingerprint": self.data.fingerprint, "mark": self.data.mark}
             found["data"] = {name: value for name, value in about.items() if value}
+            if self.data.before:
+                found["data"]["before"] = [list(each) for each in self.data.before]
         return found
 
 

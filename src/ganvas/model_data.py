@@ -1,5 +1,6 @@
 """What a model was trained on, as far as it is known: the data, their classes, and the bundled classifier of them."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -15,9 +16,12 @@ from ganvas.data.tables import CLASS, NAMED, SERIES, columns_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
 from ganvas.model import Model
+from ganvas.runs import Run
 from ganvas.series import Schema
 from ganvas.types import Shape
 
+CHANGED = "is not, or not all, what this model was trained on, or has changed since"
+"""What is said of data wherever they are found to (`has_changed`)."""
 EQUAL = 500
 """Images of all classes alike that are enough to compare samples with; of fewer, those in other shares say more."""
 
@@ -81,15 +85,27 @@ def config_for(model: Model, source: str) -> DataConfig:
 def is_own(model: Model, dataset: Dataset, config: DataConfig) -> bool:
     """Whether these are the data that the model was trained on, so that it is known which of them it has seen.
 
-    By what they hold: a file of that name may be another one, or have changed since. Where the model does not say what was in
-    its data (trained in private, or of before), by where they lie.
+    By what they hold: a file of that name may be another one, or have changed since. Where neither the model nor its run says
+    what was in its data (of before, or shared after a private training), by where they lie.
     """
     known = model.info.data
     if known is None:
         return False
-    if known.fingerprint:
-        return dataset.fingerprint == known.fingerprint
+    if mark := known.fingerprint or _said_by_run(model):
+        return dataset.fingerprint == mark
     return origin.places(config) == origin.places(known.config)
+
+
+def _said_by_run(model: Model) -> str:
+    """Fingerprint of its data by the run that its snapshot lies in: snapshots of a private training do not say it."""
+    path = None if model.path is None else model.path.resolve()
+    if path is None or path.parent.parent.name != "snapshots":
+        return ""
+    with suppress(GanvasError):
+        about = Run(path.parents[2]).info.get("data")
+        said = about.get("fingerprint") if isinstance(about, dict) else None
+        return said if isinstance(said, str) else ""
+    return ""
 
 
 def is_named(model: Model, config: DataConfig) -> bool:
@@ -102,9 +118,11 @@ def is_named(model: Model, config: DataConfig) -> bool:
 
 
 def has_changed(model: Model, dataset: Dataset, config: DataConfig) -> bool:
-    """Whether these lie where what the model was trained on lay, and are not that, or not all of it: which of them it has seen is
-    not known."""
-    return is_named(model, config) and not is_own(model, dataset, config)
+    """Whether these lie where what the model was trained on lay, or a model learned from them that its training began with, and
+    are not that, or not all of it: which of them it has seen is not known."""
+    before = () if model.info.data is None else model.info.data.before
+    known = is_named(model, config) or any(each.fingerprint == dataset.fingerprint for each in before)
+    return known and not is_own(model, dataset, config)
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:

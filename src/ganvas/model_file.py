@@ -19,6 +19,7 @@ from ganvas.errors import PATH, GanvasError, expect, printable
 from ganvas.model import (
     CRITIC,
     ENCODER,
+    MOST_BEFORE,
     MOST_SIDE,
     MOST_VALUES,
     PACKAGED,
@@ -291,6 +292,7 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         (len(notes) <= MOST_NOTES and all(isinstance(note, str) for note in notes), "notes"),
         (isinstance(header.get("source", ""), str), f"source {header.get('source')!r}"),
         (isinstance(data.get("name", ""), str), f"data.name {data.get('name')!r}"),
+        (are_learned(data.get("before", [])), "data.before"),
     ):
         if not fits:
             raise GanvasError(f"{path} has a damaged header: {what}.")
@@ -300,6 +302,18 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         header = {**header, "class_names": [_words(name) for name in names]}
     words = {"notes": [_words(note) for note in notes], "source": _words(header.get("source", ""))}
     return found, {**header, **words, **known, "data": data}
+
+
+def are_learned(said: object) -> bool:
+    """Whether these are rows of `Learned`."""
+    if not isinstance(said, list) or len(said) > MOST_BEFORE:
+        return False
+    rows = [each for each in said if isinstance(each, list) and len(each) == 3]
+    fits = [
+        isinstance(mark, str) and type(share) in (int, float) and 0 <= share < 1 and _whole(fold, 0, 2**16)
+        for mark, share, fold in rows
+    ]
+    return len(rows) == len(said) and all(fits)
 
 
 def _guarantee(said: Any) -> Guarantee | None:

@@ -130,6 +130,33 @@ def test_a_large_array_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(load_dataset(DataConfig(path, resolution=4)).take(order)[0], smaller.take(order)[0])
 
 
+@pytest.mark.parametrize("count", [0, 2, 9])
+def test_a_large_array_that_is_written_anew_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """It was mapped into memory: a shorter file ended the process, without a word and without what had been learned."""
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.0001")
+    path = saved(tmp_path, IMAGES)
+    data = load_dataset(path)
+    data.take(torch.tensor([4]))
+    saved(tmp_path, np.resize(IMAGES, (count, *IMAGES.shape[1:])))
+    with pytest.raises(GanvasError, match="could be read before and cannot any more"):
+        data.take(torch.tensor([4]))
+    os.unlink(path)
+    with pytest.raises(GanvasError, match="cannot any more"):
+        data.take(torch.tensor([4]))
+
+
+def test_a_large_array_in_the_order_of_fortran_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path, np.asfortranarray(IMAGES))
+    assert torch.equal(load_dataset(path).take(torch.arange(5))[0], torch.from_numpy(IMAGES[:5]))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.0001")
+    with pytest.raises(GanvasError, match="ascontiguousarray"):
+        load_dataset(path)
+
+
 def test_the_fingerprint_of_a_large_array_covers_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ganvas.metrics import evaluate
 from ganvas.model import Model
 from ganvas.networks.coded import Book, Coded
 from ganvas.runs import Run
-from ganvas.training import plan
+from ganvas.training import Result, plan
 from ganvas.training.method import DataSpec, build_method
 from ganvas.training.vae import VariationalAutoencoder, divergences
 from ganvas.training.vae_gan import VaeGan
@@ -252,6 +253,21 @@ def test_what_was_held_out_has_no_part_in_a_prior(
     assert torch.equal(given[0].unique(dim=0), train.take(torch.arange(len(train)))[0].unique(dim=0))
     with np.load(out) as found:
         assert len(found["z"]) == len(train) + len(held_out)
+
+
+def test_a_prior_of_data_that_have_changed_may_know_what_was_held_out(
+    tmp_path: Path, tiny_train: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new model goes on saying that it has not seen it."""
+    path, images = tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 255, (200, 8, 8), np.uint8)
+    np.save(path, images)
+    run = tiny_train(str(path), method="ae", kimg=0.064).run
+    command = ["encode", str(run.path), str(path), "--device", "cpu", "--out", str(tmp_path / "z.npz")]
+    for grown in (False, True):
+        np.save(path, np.concatenate([images, images[:1]]) if grown else images)
+        for fit in ([], ["--fit", "1"]):
+            assert main([*command, *fit]) == 0
+            assert ("what was held out then" in capsys.readouterr().err) == (grown and bool(fit))
 
 
 def test_commands_of_an_autoencoder(

@@ -11,8 +11,9 @@ import torch
 import ganvas
 from ganvas import io
 from ganvas.cli import main
-from ganvas.config import NetworkConfig
+from ganvas.config import DataConfig, NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.model_data import has_changed
 from ganvas.training import Result, plan
 from ganvas.training.start import freeze_first, freeze_mapping
 from tests.conftest import same_tensors
@@ -120,6 +121,26 @@ def test_what_the_model_has_learned_from_is_not_held_out(trained: Result, tmp_pa
         assert plan("digits", settings=settings, **asked)[0].training.start
     np.save(tmp_path / "other.npy", np.zeros((200, 8, 8), np.uint8))
     assert plan(tmp_path / "other.npy", settings={"data.fold": 1}, **asked)[0].training.start
+
+
+def test_what_a_model_further_back_has_learned_from_is_not_held_out(
+    trained: Result, tiny_train: Train, tmp_path: Path
+) -> None:
+    """One between that was trained on other data names these alone: an audit of the third took members of the first for new."""
+    np.save(tmp_path / "other.npy", np.random.default_rng(0).integers(0, 255, (200, 8, 8), np.uint8))
+    between = tiny_train(str(tmp_path / "other.npy"), kimg=0.064, start=str(trained.run.path))
+    between = ganvas.train(resume=between.run.path, kimg=0.128, device="cpu", quiet=True, report=False)
+    asked: Any = {"start": str(between.run.path), "device": "cpu"}
+    with pytest.raises(
+        GanvasError, match=r"has learned from 179 of the 179.*data\.holdout=0\.1 data\.fold=0"
+    ):
+        plan("digits", settings={"data.fold": 1}, **asked)
+    again = tiny_train(kimg=0.064, start=str(between.run.path))
+    known = ganvas.load(again.run.path, device="cpu").info.data
+    assert known is not None
+    assert [each.holdout for each in known.before] == [0.1, 0.1]
+    digits, model = ganvas.data.load_dataset("digits"), ganvas.load(between.run.path, device="cpu")
+    assert has_changed(model, digits, DataConfig("digits"))
 
 
 def test_of_data_that_have_changed_none_are_held_out(tiny_train: Train, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def run(
     from ganvas.arrays import count
     from ganvas.data import load_dataset
     from ganvas.latent.prior import fit_prior
-    from ganvas.model_data import config_for, learned_from
+    from ganvas.model_data import CHANGED, config_for, has_changed, learned_from
     from ganvas.model_file import load
     from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
@@ -54,7 +54,9 @@ def run(
     loaded = load(model, device=device, critic=False, side=side)
     config = config_for(loaded, images)
     data = load_dataset(config, tuple(loaded.shape), loaded.info.series)
-    _shared.say_notes(data)
+    grown = fit is not None and has_changed(loaded, data, config)
+    words = f"{data.name} {CHANGED}: the prior may be fitted to what was held out then, and that is new to it no more."
+    _shared.say_notes(data, words if grown else "")
     n = min(count(n, "--n"), len(data))
     samples, labels = data.take(torch.arange(n))
     z = loaded.encode(samples)

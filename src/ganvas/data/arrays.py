@@ -46,34 +46,6 @@ BLOCK = 2**26
 """Bytes of a large array that are read at a time."""
 
 
-class ArrayItems:
-    """Images of a memory-mapped .npy file, read when asked for."""
-
-    def __init__(self, path: Path, channels_last: bool, length: int) -> None:
-        self.path, self.channels_last, self.length = path, channels_last, length
-        self.array: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self.read(slice(index, index + 1))[0])
-
-    def read(self, rows: slice) -> np.ndarray:
-        """Images as uint8 (n, C, H, W)."""
-        if self.array is None:  # opened again in every worker
-            self.array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        images = np.array(self.array[rows])
-        if images.ndim == 3:
-            images = images[:, None]
-        elif self.channels_last:
-            images = images.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(images)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "array": None}
-
-
 @dataclass(frozen=True)
 class Header:
     """What an array says of itself, before it is read."""
@@ -81,6 +53,8 @@ class Header:
     shape: Shape
     dtype: np.dtype
     nbytes: int
+    start: int
+    """Bytes before its numbers."""
     fortran: bool = False
     """Its first index changes first: it is brought into the usual order, which takes as much again."""
 
@@ -93,6 +67,43 @@ class Header:
     def last(self) -> bool:
         """Whether it is of images whose channels come last, and lie first in memory once they are read."""
         return len(self.shape) == 4 and channel_axis(self.shape) == 3 and not self.fortran
+
+
+class ArrayItems:
+    """Images of an .npy file, read when asked for.
+
+    The file is not mapped into memory: one that is written anew meanwhile would end the process.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.path, self.header = path, header
+
+    def __len__(self) -> int:
+        return self.header.shape[0]
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.read(slice(index, index + 1))[0])
+
+    def read(self, rows: slice) -> np.ndarray:
+        """Images as uint8 (n, C, H, W). Raises `GanvasError` where the file is no longer what it was."""
+        first, end, _ = rows.indices(len(self))
+        sizes = self.header.shape[1:]
+        each = math.prod(sizes)
+        try:
+            start = self.path.stat().st_size - self.header.nbytes
+            if start != self.header.start:
+                raise ValueError("it is longer or shorter")
+            content = np.fromfile(self.path, np.uint8, each * (end - first), offset=start + each * first)
+            images = content.reshape(end - first, *sizes)
+        except (OSError, ValueError) as error:
+            raise GanvasError(
+                f"{show(str(self.path))} could be read before and cannot any more: {error}"
+            ) from error
+        if images.ndim == 3:
+            images = images[:, None]
+        elif self.header.last:
+            images = images.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(images)
 
 
 def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset | Table:
@@ -115,16 +126,16 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset 
             return _load_npz(path, config, shape)
         with open(path, "rb") as file:
             header = _read_header(file, path.stat().st_size, str(path))
-        _check(header, path, config)
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+            _check(header, path, config)
+            streams = header.nbytes > memory_limit() and header.dtype == np.uint8  # series do not
+            if not streams:
+                check_memory(header.held, str(path), "Take a part of it")
+                array = _read_array(file, header)
     except GanvasError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise GanvasError(f"{path} cannot be read as {path.suffix}: {error}") from error
-    if header.nbytes > memory_limit() and array.dtype == np.uint8:  # series do not stream
-        return _streamed(path, array, config, shape)
-    check_memory(header.nbytes, str(path), "Take a part of it")
-    return _resident(path, {"": array}, config, shape)
+    return _streamed(path, header, config, shape) if streams else _resident(path, {"": array}, config, shape)
 
 
 def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | Table:
@@ -172,13 +183,18 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
         for each in headers:
             # The very members that were looked at: np.load takes `images` where that and `images.npy` are there.
             with file.open(members[each]) as stream:
-                if each == name and headers[each].last:
-                    _read_header(stream, members[each].file_size, f"{each} in {path}")
-                    found[each] = _read_images(stream, headers[each])
-                else:
-                    found[each] = np.lib.format.read_array(stream, allow_pickle=False)
+                found[each] = _read_array(stream, headers[each])
     data = _resident(path, {"": found.pop(name), **found}, config, shape)
     return replace(data, notes=(*data.notes, *_unread(path, listed, [members[each] for each in headers])))
+
+
+def _read_array(stream: IO[bytes], header: Header) -> np.ndarray:
+    """The whole array of a file."""
+    if header.last:
+        stream.seek(header.start)
+        return _read_images(stream, header)
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _read_images(stream: IO[bytes], header: Header) -> np.ndarray:
@@ -230,7 +246,7 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
             f"{what} is damaged: it says its shape is {str(shape)[:100]} of {dtype}, {nbytes:,} bytes, and holds "
             f"{size - stream.tell():,}. It cannot be read."
         )
-    return Header(tuple(shape), dtype, nbytes, fortran)
+    return Header(tuple(shape), dtype, nbytes, stream.tell(), fortran)
 
 
 def _is_points(header: Header | np.ndarray) -> bool:
@@ -343,15 +359,20 @@ def _points(
     return Dataset(name, points, (points.shape[1],), fingerprint(*parts), labels, names, notes)
 
 
-def _streamed(path: Path, array: np.ndarray, config: DataConfig, shape: Shape | None) -> Dataset:
-    source = ArrayItems(path, _channels_last(array), len(array))
+def _streamed(path: Path, header: Header, config: DataConfig, shape: Shape | None) -> Dataset:
+    if header.fortran and len(header.shape) > 1:
+        raise GanvasError(
+            f"{path} holds its images in the order of Fortran, in which none can be read without the others, and is larger than "
+            "what is held in memory. Save it anew: np.save(path, np.ascontiguousarray(array))."
+        )
+    source = ArrayItems(path, header)
     items, wanted, mark, notes = as_config(source, tuple(source[0].shape), config, show(path.stem), shape)
     notes += (
-        f"{array.nbytes / 2**20:.0f} MiB of images stay on the disk and stream through loader workers.",
+        f"{header.nbytes / 2**20:.0f} MiB of images stay on the disk and stream through loader workers.",
     )
     # All of it is read: a cache of features must not outlive its data. The same text as for an array in memory.
     digest = hashlib.sha256()
-    rows = max(1, BLOCK // (array.nbytes // len(array)))
+    rows = max(1, BLOCK // (header.nbytes // len(source)))
     for start in range(0, len(source), rows):
         digest.update(source.read(slice(start, start + rows)).tobytes())
     digest.update(b"\0")

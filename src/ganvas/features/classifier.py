@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from ganvas import arrays, io
 from ganvas.checkpoint import hash_of, rebuild
+from ganvas.config import DataConfig
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.data.limits import check_memory
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, counted, printable
-from ganvas.features.base import Embedded, extractors, grey_or_rgb
+from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
 from ganvas.series import check_names
 from ganvas.types import Shape
 
@@ -160,6 +161,31 @@ class ClassifierExtractor:
             )
         features, logits = self.network(images)
         return features, logits
+
+
+def learned(extractor: Extractor, dataset: Dataset, held_out: Dataset) -> str:
+    """What a classifier of these data, or of others of their name, has learned of the held-out samples, in words to go on from;
+    empty: nothing known."""
+    if not isinstance(extractor, ClassifierExtractor) or held_out.indices is None:
+        return ""
+    info, words = extractor.info, f"{extractor.id} has learned from"
+    same = info.get("data") == dataset.fingerprint
+    if not same and info.get("name") not in dataset.name.split("+"):
+        return ""
+    kept, spared = dataset.split(DataConfig().holdout)
+    count, held = info.get("trained_on"), info.get("held_out", len(spared))
+    if same:
+        alike = count in (None, len(kept))  # files of before do not say
+    else:  # pictures of another size may be the same ones, which are split alike
+        resized = tuple(extractor.network.shape) != tuple(dataset.shape)
+        alike = resized and (count, held) == (len(kept), len(spared))
+    if alike:
+        assert spared.indices is not None
+        known = int((~torch.isin(held_out.indices, spared.indices)).sum())
+        return f"{words} {known:,} of the {len(held_out):,} held-out samples" if known else ""
+    if same:
+        return f"{words} all of {dataset.name}, the {len(held_out):,} held-out samples too"
+    return f"{words} {info['name']} as it was then, perhaps from the {len(held_out):,} held-out samples"
 
 
 def _at_once(shape: Shape, channels: int) -> int:

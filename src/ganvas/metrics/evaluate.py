@@ -22,7 +22,7 @@ from ganvas.data.series import scaled_as
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
-from ganvas.features.classifier import ClassifierExtractor
+from ganvas.features.classifier import learned
 from ganvas.latent.space import LatentZ
 from ganvas.metrics import of_series, sequences
 from ganvas.metrics.base import Inputs, Value, better, metrics
@@ -33,7 +33,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.metrics.sequences import Figure
 from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged
-from ganvas.model_data import config_for, has_changed, load_data_of
+from ganvas.model_data import CHANGED, config_for, has_changed, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
@@ -253,8 +253,8 @@ def evaluate(
         )
     if model is not None and _has_changed(model, real, dataset):
         warnings.append(
-            f"{dataset.name} is not, or not all, what this model was trained on, or has changed since: what is held out here may "
-            "be among what it has seen, and what it has seen is not all in the reference. Copies are told worse."
+            f"{dataset.name} {CHANGED}: what is held out here may be among what it has seen, and what it has seen is not all in "
+            "the reference. Copies are told worse."
         )
     floors: dict[str, float] = {}
     beside: dict[str, float] = {}
@@ -268,9 +268,9 @@ def evaluate(
         )
     elif floor and held is not None:
         floor_n = min(len(held.features), count)
-        if told := _learned(chosen, dataset, held_out):
+        if told := learned(chosen, dataset, held_out):
             warnings.append(
-                f"{chosen.id} {told}, so that they may lie nearer to the reference than others would: the floor may be too low. "
+                f"{told}, so that they may lie nearer to the reference than others would: the floor may be too low. "
                 "ganvas extractor train holds out what data.holdout 0.1 and data.fold 0 do."
             )
         # Where the samples are sorted by what a classifier sees, so is the floor.
@@ -309,32 +309,6 @@ def _beside_floor(row: Row, figure: Figure, count: int) -> Row:
         row, floor=figure.floor, floor_n=count, better=figure.better, p_value=figure.p_value, floor_p=figure.floor_p,
         note=figure.note,
     )  # fmt: skip
-
-
-def _learned(extractor: Extractor, dataset: Dataset, held_out: Dataset) -> str:
-    """What a classifier of these data, or of others of their name, has learned of the held-out samples; empty: nothing known."""
-    if not isinstance(extractor, ClassifierExtractor) or held_out.indices is None:
-        return ""
-    info = extractor.info
-    same = info.get("data") == dataset.fingerprint
-    if not same and info.get("name") not in dataset.name.split("+"):
-        return ""
-    kept, spared = dataset.split(DataConfig().holdout)
-    count, held = info.get("trained_on"), info.get("held_out", len(spared))
-    if same:
-        alike = count in (None, len(kept))  # files of before do not say
-    else:  # pictures of another size may be the same ones, which are split alike
-        resized = tuple(extractor.network.shape) != tuple(dataset.shape)
-        alike = resized and (count, held) == (len(kept), len(spared))
-    if alike:
-        assert spared.indices is not None
-        known = int((~torch.isin(held_out.indices, spared.indices)).sum())
-        return f"has learned from {known:,} of the {len(held_out):,} held-out samples" if known else ""
-    if same:
-        return f"has learned from all of {dataset.name}, the {len(held_out):,} held-out samples too"
-    return (
-        f"has learned from {info['name']} as it was then, perhaps from the {len(held_out):,} held-out samples"
-    )
 
 
 def _by_number(inputs: Inputs, names: Sequence[str]) -> bool:

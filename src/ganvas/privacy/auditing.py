@@ -26,7 +26,7 @@ from ganvas.metrics.evaluate import Fakes, given_as, open_fakes
 from ganvas.metrics.memorisation import authenticity, copying_test
 from ganvas.metrics.resample import pick
 from ganvas.model import Audited, Model
-from ganvas.model_data import class_names, has_changed, is_own, load_data_of
+from ganvas.model_data import CHANGED, class_names, has_changed, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.pictures import sheet
 from ganvas.privacy import membership
@@ -346,7 +346,7 @@ def audit(
             expect(named, PATH, name, "the path or the name of data")
     data, held_out = (None if each is None else os.fspath(each) for each in (data, held_out))
     model, given, source = open_fakes(fake, device, critic=True)
-    train, unseen = _real(model, data, held_out, device)
+    train, unseen, unsure = _real(model, data, held_out, device)
     given = _as_data(fake, given, train)
     names = train.class_names
     if len(unseen) < 2 * LEAST:
@@ -419,7 +419,7 @@ def audit(
             copying = score, deviation
         except GanvasError as error:  # of a collapsed model no cell may hold enough
             missing["C_T"] = str(error)
-    warnings = [f"{name} left out: {why}" for name, why in missing.items()]
+    warnings = [*filter(None, [unsure]), *(f"{name} left out: {why}" for name, why in missing.items())]
     if seen_too:
         warnings.append(
             f"{counted(seen_too, 'held-out sample')} of {len(z):,} are among what was trained on, too: copies and members "
@@ -489,8 +489,8 @@ def _mark(sample: Tensor) -> bytes:
 
 def _real(
     model: Model | None, data: str | None, held_out: str | None, device: str
-) -> tuple[Dataset, Dataset]:
-    """What was seen and what was not."""
+) -> tuple[Dataset, Dataset, str]:
+    """What was seen and what was not, and what to say of it."""
     if model is None and data is None:
         raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
     if model is not None:
@@ -499,25 +499,24 @@ def _real(
         config = DataConfig(str(data))
         dataset = load_dataset(config)
     own = model is not None and is_own(model, dataset, config)
+    changed = model is not None and has_changed(model, dataset, config)
     if held_out is not None:
         resize = config.resize if model is None else model.info.resize
         # Of series the columns are what they are in the data.
         same = config if dataset.series is not None else DataConfig(resize=resize, white=dataset.white)
         other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
         other = other.classed_as(dataset.class_names)
-        return trained_on(dataset, config, device, other) if own else (dataset, other)
+        if own:
+            return (*trained_on(dataset, config, device, other), "")
+        words = f"{dataset.name} {CHANGED}: not all of it are members, and whoever is one is told worse than it says here."
+        return dataset, other, words if changed else ""
     if not own:
-        changed = model is not None and has_changed(model, dataset, config)
-        why = (
-            ": they are not, or not all, what the model was trained on, or have changed since"
-            if changed
-            else ""
-        )
+        why = f": it {CHANGED}" if changed else ""
         raise GanvasError(
             f"It is not known which part of {dataset.name} was trained on{why}. Give samples that the generator has not seen, "
             "of the same kind, with --held-out."
         )
-    return trained_on(dataset, config, device)
+    return (*trained_on(dataset, config, device), "")
 
 
 def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:

@@ -2,11 +2,13 @@
 
 import html
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ganvas import io, pictures
+from ganvas.data.decode import decode
 from ganvas.errors import GanvasError, printable
 from ganvas.metrics import Evaluation, Row
 from ganvas.metrics.rows import rows_among
@@ -15,6 +17,25 @@ from ganvas.runs import Run
 SHOWN = 10
 MOST_LINES, LONGEST_LINE = 20, 2000
 """Of an audit.json."""
+WHOLE_PICTURE = 2**24
+"""Bytes of a picture that goes onto a page as it is: more than one of `SHOWN_SIDE` has."""
+SHOWN_SIDE = 2048
+"""Pixels of a side of those that are larger: of a dozen each is held several times over."""
+MOST_MEGAPIXELS = 100.0
+"""Of a picture that is brought to that: 64 samples of 1024 px have 67."""
+
+
+def picture(run: Run, path: Path) -> bytes | None:
+    """A PNG of this run as a page shows it: a large one smaller. None for what is none, is too large, or lies elsewhere."""
+    content = run.picture(path)
+    if content is None or len(content) <= WHOLE_PICTURE:
+        return content
+    try:
+        shown = decode(content, MOST_MEGAPIXELS)
+    except Exception:  # Pillow raises many kinds
+        return None
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return pictures.png(shown)
 
 
 def save_artifacts(run: Run, found: Evaluation) -> None:
@@ -161,7 +182,7 @@ def saved_pictures(run: Run) -> list[tuple[bytes, str]]:
         "nearest": "random samples (above) and their nearest real images in feature space (below)",
         "realism": "the samples with the best (above) and the worst (below) realism",
     }
-    found = [(run.picture(run.path / "evaluation" / f"{name}.png"), text) for name, text in captions.items()]
+    found = [(picture(run, run.path / "evaluation" / f"{name}.png"), text) for name, text in captions.items()]
     return [(content, text) for content, text in found if content is not None]
 
 

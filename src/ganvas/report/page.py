@@ -169,7 +169,7 @@ def write_report(run: Run) -> Path:
         *((p, drawn) for p in samples[-1:]),
         (run.samples_path / "reals.png", "real, for comparison"),
     ):
-        if (content := run.picture(path)) is not None:
+        if (content := artifacts.picture(run, path)) is not None:
             parts.append(_figure(content, caption))
     if len(model.shape) > 1:
         walk = interpolation(model) if len(model.shape) == 3 else interpolation(model, 2, pictures.ACROSS)
@@ -184,7 +184,7 @@ def write_report(run: Run) -> Path:
         parts += [_figure(content, caption) for content, caption in artifacts.saved_pictures(run)]
     if found := artifacts.leaks(run):
         parts += ["<h2>What it gives away</h2>", *found]
-        content = run.picture(run.path / "evaluation" / "audit.png")
+        content = artifacts.picture(run, run.path / "evaluation" / "audit.png")
         parts += [] if content is None else [_figure(content, "the closest pairs")]
     if (plot := artifacts.curve(run)) is not None:
         parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]
@@ -199,7 +199,7 @@ def write_report(run: Run) -> Path:
         parts += [
             _figure(content, f"{int(p.stem)} kimg")
             for p in dict.fromkeys(shown)
-            if (content := run.picture(p)) is not None
+            if (content := artifacts.picture(run, p)) is not None
         ]
         parts += ["</div>"]
     parts += [

@@ -21,7 +21,7 @@ from ganvas.features.cache import LONGEST_NAME
 from ganvas.latent import LatentZ
 from ganvas.latent.critic import judges_alone
 from ganvas.model import Model
-from ganvas.model_data import class_names, classifier_of, has_changed, is_own, load_data_of
+from ganvas.model_data import CHANGED, class_names, classifier_of, has_changed, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.sampling.calibration import Method
 from ganvas.sampling.critics import FeatureCritic, pool_of
@@ -107,8 +107,16 @@ def calibrate_model(
         )
     elif has_changed(model, dataset, config):
         ratio.report.warnings.append(
-            f"{dataset.name} is not, or not all, what this model was trained on, or has changed since: held-out samples may be "
-            "among it, and judged too well."
+            f"{dataset.name} {CHANGED}: held-out samples may be among it, and judged too well."
+        )
+    if (
+        seen is not None
+        and ratio.report.critic == "features"
+        and (told := classifier.learned(seen, dataset, guide))
+    ):
+        ratio.report.warnings.append(
+            f"{told}, by which the critic tells them from generated ones better than it would others: AUC and KL may be too "
+            "high. --critic fresh does not look through it."
         )
     return ratio, judge
 
@@ -168,5 +176,5 @@ def independent_extractor(
         # Where the cache cannot be written the classifier lives as long as this process.
         if not io.writable(path.parent):
             path = Path(elsewhere) / path.name
-        classifier.save(path, trained, f"judge-{held_out.name}", {"data": held_out.fingerprint, "seed": 1})
+        classifier.save(path, trained, f"judge-{held_out.name}", {"data": part, "seed": 1})
         return classifier.load(path, here)

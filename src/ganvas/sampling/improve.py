@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Extractor, Features, embed, open_extractor
 from ganvas.features.base import at_once
 from ganvas.features.cache import batches
+from ganvas.features.classifier import learned
 from ganvas.features.stats import moments
 from ganvas.metrics.base import BLOCKS, Inputs, metrics
 from ganvas.metrics.resample import in_shares
@@ -183,9 +184,14 @@ def improve_model(
         ),
         held_out,
     )
+    told = learned(evaluator.extractor, replace(held_out, indices=None), held_out)
     found = improve(
         model, ratio, evaluator, budget=budget, objective=objective, n=n, seed=seed, progress=progress
     )
+    if told:
+        found.words.append(
+            f"{told}, so that they may lie farther from samples than others would: compare samplers by these figures, no models."
+        )
     about = {
         "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": evaluator.extractor.id,
         "real": len(held_out),

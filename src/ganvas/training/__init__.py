@@ -39,6 +39,7 @@ from ganvas.training.loggers import Audience, Logger, loggers
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
 from ganvas.training.resolve import check_kept, data_config, resolve
+from ganvas.training.start import learned_before
 
 __all__ = [
     "Logger",
@@ -273,6 +274,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
             "held_out": held,
             "class_names": list(dataset.class_names),
             "named_from": _here(),
+            **learned_before(config),
         },
     }
     return create_run(out, label, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})

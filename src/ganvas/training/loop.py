@@ -22,6 +22,7 @@ from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.features.select import trained_on
 from ganvas.model import Model, save_network
+from ganvas.model_file import are_learned
 from ganvas.networks import GeneratorBase
 from ganvas.report import verdicts
 from ganvas.runs import Run, trained_beyond
@@ -69,6 +70,12 @@ class Loop:
         if self.config.data.balance:
             self.trained_on, beside = balanced(self.trained_on), balanced(self.held_out)
         self.dataset = dataset
+        # Rank 0 writes the snapshots; other machines need not have the folder.
+        self.before = run.info.get("data", {}).get("before", []) if dist.rank() == 0 else []
+        if not are_learned(self.before):
+            raise GanvasError(
+                f"{run.config_path} is damaged: its data.before is no list of what was learned from."
+            )
         spec = DataSpec(dataset.shape, dataset.num_classes, len(self.trained_on))
         try:
             self.method = build_method(self.config, spec, self.device)
@@ -385,6 +392,7 @@ class Loop:
                 "name": self.dataset.name,
                 "fingerprint": self.dataset.fingerprint if self.method.tells_of_data else "",
                 "mark": mark(self.config.data),
+                **({"before": self.before} if self.before else {}),
             },
             "class_names": list(self.dataset.class_names),
             **({} if self.dataset.series is None else {"series": to_dict(self.dataset.series)}),

@@ -10,8 +10,8 @@ from ganvas.config import Config, DataConfig, NetworkConfig
 from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.errors import GanvasError
-from ganvas.model import Model
-from ganvas.model_data import has_changed, is_own
+from ganvas.model import Learned, Model
+from ganvas.model_data import is_named, is_own
 from ganvas.model_file import load
 from ganvas.networks import CriticBase
 from ganvas.networks.projected import freeze, guide_of
@@ -72,7 +72,8 @@ def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset
 
     Everything that is measured on them would take them for new ones.
     """
-    if config.holdout and has_changed(model, dataset, config):
+    own = is_own(model, dataset, config)
+    if config.holdout and is_named(model, config) and not own:
         held = len(dataset.split(config.holdout, config.fold)[1])
         raise GanvasError(
             f"{what}: the model has learned from {dataset.name} as it was then, or from another part or size of it, and "
@@ -80,17 +81,27 @@ def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset
             "--set data.holdout=0, and judge by samples that are new: ganvas audit --held-out, ganvas eval --reference."
         )
     known = model.info.data
-    if known is None or not is_own(model, dataset, config):
+    if known is None:
         return
-    mine, theirs = (dataset.split(each.holdout, each.fold)[1] for each in (config, known.config))
-    assert mine.indices is not None
-    assert theirs.indices is not None
-    if seen := int((~torch.isin(mine.indices, theirs.indices)).sum()):
-        raise GanvasError(
-            f"{what}: the model has learned from {seen:,} of the {len(mine):,} samples of {dataset.name} that this training "
-            f"would hold out. Hold out those that it has not seen: --set data.holdout={known.config.holdout} "
-            f"data.fold={known.config.fold}."
-        )
+    parts: list[DataConfig | Learned] = [known.config] if own else []
+    parts += [each for each in known.before if each.fingerprint == dataset.fingerprint]
+    for part in parts:
+        mine = dataset.split(config.holdout, config.fold)[1]
+        theirs = dataset.split(part.holdout, part.fold)[1]
+        assert mine.indices is not None
+        assert theirs.indices is not None
+        if seen := int((~torch.isin(mine.indices, theirs.indices)).sum()):
+            raise GanvasError(
+                f"{what}: the model has learned from {seen:,} of the {len(mine):,} samples of {dataset.name} that this training "
+                f"would hold out. Hold out those that it has not seen: --set data.holdout={part.holdout} data.fold={part.fold}."
+            )
+
+
+def learned_before(config: Config) -> dict[str, object]:
+    """What the model had learned from that a training begins with, as its files say it under `data`."""
+    place = config.training.start or config.method.options.get("autoencoder")
+    known = load(place, device="cpu", critic=False).info.data if place else None
+    return {"before": [list(each) for each in known.learned]} if known and known.learned else {}
 
 
 def begin(method: Method, place: str) -> None:

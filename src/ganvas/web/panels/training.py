@@ -8,6 +8,7 @@ from nicegui import ui
 from ganvas import pictures
 from ganvas.errors import counted
 from ganvas.report import curves, verdicts
+from ganvas.report.artifacts import picture
 from ganvas.web.page import Page
 from ganvas.web.source import newest
 
@@ -66,7 +67,7 @@ def build(page: Page) -> None:
                 if not found:
                     ui.label(verdicts.nothing(stats)).classes("small")
             drawn = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
-            for content in [await page.aside(folder.picture, path) for path in drawn]:
+            for content in [await page.aside(picture, folder, path) for path in drawn]:
                 if content is not None:
                     samples.props["src"] = pictures.data_url(content, "image/png")
                     samples.update()
