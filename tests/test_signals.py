@@ -51,6 +51,21 @@ def test_ctrl_c_after_the_end_is_silent() -> None:
     assert "Traceback" not in said
 
 
+def test_torch_is_set_up_before_a_signal_ends_the_command() -> None:
+    """What is compiled of it aborted the process where `Stopped` came out of a line of Python in between."""
+    done: list[str] = []
+    code = "signal.raise_signal(signal.SIGTERM)\ndone.append('set up')"
+
+    def command() -> None:
+        with signals.interrupting():
+            exec(code, {"__name__": "torch.distributed", "signal": signal, "done": done})
+            time.sleep(5)
+
+    with pytest.raises(signals.Stopped):
+        command()
+    assert done == ["set up"]
+
+
 def test_what_is_ignored_stays_so_and_the_rest_is_put_back() -> None:
     before = {number: signal.getsignal(number) for number in STRUCK}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -67,6 +82,22 @@ def test_what_is_ignored_stays_so_and_the_rest_is_put_back() -> None:
         assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+
+
+def test_the_second_of_two_leaves_the_exit_code_while_a_program_ends() -> None:
+    before = {number: signal.getsignal(number) for number in STRUCK}
+
+    def program() -> None:
+        with signals.interrupting(program=True):
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(signals.Stopped):
+            program()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_another_thread_hears_nothing() -> None:

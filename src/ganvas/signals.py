@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+SOON = 0.02
+"""Seconds after which a signal comes again that came too early."""
+
 
 @contextmanager
 def heard(handle: Callable[[int, FrameType | None], Any]) -> Iterator[dict[int, Any]]:
@@ -40,20 +43,39 @@ class Stopped(KeyboardInterrupt):
 def interrupting(program: bool = False) -> Iterator[None]:
     """Inside, each of them raises `Stopped`, which removes what is half written on its way out.
 
-    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice. After a whole `program`
-    it ends the process in silence: torch takes its time to close, and would be interrupted with a traceback.
+    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice, of a whole `program`
+    also while it ends. After that Ctrl-C ends the process in silence: torch takes its time to close, and would be interrupted
+    with a traceback.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if _sets_up_torch(frame):
+            again = threading.Timer(SOON, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
         for each in previous:
             if each != signal.SIGINT:
                 signal.signal(each, signal.SIG_IGN)
+                previous[each] = signal.SIG_IGN if program else previous[each]
         raise Stopped
 
     with heard(handle) as previous:
         if program and previous.get(signal.SIGINT) is signal.default_int_handler:
             previous[signal.SIGINT] = signal.SIG_DFL
         yield
+
+
+def _sets_up_torch(frame: FrameType | None) -> bool:
+    """Whether a module of torch is being imported: what is compiled of it aborts the process at an exception from Python."""
+    while frame is not None:
+        if (
+            frame.f_code.co_name == "<module>"
+            and str(frame.f_globals.get("__name__")).partition(".")[0] == "torch"
+        ):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def several_processes() -> bool:

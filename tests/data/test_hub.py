@@ -1,8 +1,10 @@
 """`hub:` through a stand-in for the `datasets` package: same calls, no network."""
 
+import io
 import sys
 import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,27 @@ from ganvas.errors import GanvasError
 
 
 class FakeImage:
-    pass
+    mode = None
+
+    def __init__(self, decode: bool = True) -> None:
+        self.decode = decode
 
 
 class FakeClassLabel:
-    names = ("a", "b")
+    names: Sequence[str] = ("a", "b")
+
+
+def content(picture: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **how)
+    return file.getvalue()
 
 
 class Table:
+    """Of a picture to each label, or what `odd` has in its row: a picture, or the bytes or row that the library would have."""
+
     _fingerprint = "f"
+    data = types.SimpleNamespace(nbytes=10_000)
 
     def __init__(
         self, features: dict[str, object], labels: Sequence[int | None], odd: dict[int, Any]
@@ -33,12 +47,23 @@ class Table:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def select_columns(self, names: list[str]) -> "Table":
+        return Table({name: self.features[name] for name in names}, self.labels, self.odd)
+
+    def cast_column(self, name: str, kind: object) -> "Table":
+        return Table({**self.features, name: kind}, self.labels, self.odd)
+
     def __getitem__(self, key: Any) -> Any:
         if key == "label":
             return self.labels
-        if isinstance(self.odd.get(key), Exception):
-            raise self.odd[key]
-        return {"picture": self.odd.get(key, Image.new("L", (8, 8), 10 * key)), "label": self.labels[key]}
+        kind = self.features["picture"]
+        assert isinstance(kind, FakeImage)
+        assert not kind.decode, "the library decodes it, by its own limits"
+        found = self.odd.get(key, Image.new("L", (8, 8), 10 * key))
+        if isinstance(found, Image.Image):
+            found = content(found)
+        row = {"picture": {"bytes": found, "path": "x.png"} if isinstance(found, bytes) else found}
+        return row | {name: None for name in self.features if name != "picture"}
 
 
 def install(
@@ -46,9 +71,14 @@ def install(
     features: dict[str, object],
     labels: Sequence[int | None] = (0, 1, 1, 0),
     odd: dict[int, Any] | None = None,
+    cache: Path | None = None,
 ) -> None:
     fake = types.ModuleType("datasets")
     fake.Image, fake.ClassLabel = FakeImage, FakeClassLabel  # type: ignore[attr-defined]
+    kept = dict.fromkeys(
+        ("HF_DATASETS_CACHE", "DOWNLOADED_DATASETS_PATH", "EXTRACTED_DATASETS_PATH"), cache or "none"
+    )
+    fake.config = types.SimpleNamespace(**kept)  # type: ignore[attr-defined]
 
     def load(name: str, split: str) -> Table:
         if name != "org/name":
@@ -91,8 +121,16 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         ((0, 1, 2, 0), {}, r"damaged: it holds the label 2 of 2 classes"),
         ((0, 1, 1, 0), {0: None}, r"Row 0 of hub:org/name has no picture"),
         ((0, 1, 1, 0), {2: None}, r"Row 2 of hub:org/name has no picture"),
-        ((0, 1, 1, 0), {3: Image.DecompressionBombError("too large")}, r"Picture 3 of .* too large"),
-        ((0, 1, 1, 0), {1: SyntaxError("broken PNG file")}, r"Picture 1 of .* broken PNG file"),
+        ((0, 1, 1, 0), {2: {"bytes": None, "path": None}}, r"Row 2 of hub:org/name has no picture"),
+        ((0, 1, 1, 0), {1: content(Image.new("L", (8, 8)))[:40]}, r"Picture 1 of .* cannot be read"),
+        ((0, 1, 1, 0), {3: b"P5 20000 20000 255\n"}, r"Picture 3 of .* decompression bomb"),
+        ((0, 1, 1, 0), {3: b"P5 9000 9000 255\n"}, r"Picture 3 of .* more than 64 megapixels"),
+        (
+            (0, 1, 1, 0),
+            {3: b"P2 8000 8000 255\n" + b"1 " * 99},
+            r"hub:org/name is refused as a decompression bomb",
+        ),
+        ((0, 1, 1, 0), {0: b"<svg/>"}, r"Picture 0 of .* expected PNG, JPEG"),
     ],
 )
 def test_what_is_missing_or_broken(
@@ -121,3 +159,34 @@ def test_deep_grey_pictures_are_scaled_by_the_brightest_of_all(monkeypatch: pyte
     data = load_dataset("hub:org/name")
     assert data.shape == (1, 8, 8)
     assert data.take(torch.arange(4))[0][:, 0, 0, 0].tolist() == [0, 62, 125, 187]
+
+
+def test_a_row_opens_no_file_outside_of_the_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Somebody's own photographs were trained on where a stranger's table named them, and addresses were fetched."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name, folder in (("secret", tmp_path), ("fetched", cache)):
+        Image.new("L", (8, 8), 200).save(folder / f"{name}.png")
+    features = {"picture": FakeImage()}
+    refused = [
+        tmp_path / "secret.png",
+        cache / "../secret.png",
+        "secret.png",
+        "http://127.0.0.1:9/secret.png",
+    ]
+    for path in map(str, refused):
+        install(monkeypatch, features, odd={1: {"bytes": None, "path": path}}, cache=cache)
+        with pytest.raises(GanvasError, match=r"Row 1 of hub:org/name names a file outside of the data set"):
+            load_dataset("hub:org/name")
+    install(monkeypatch, features, odd={1: {"bytes": None, "path": str(cache / "fetched.png")}}, cache=cache)
+    assert load_dataset("hub:org/name").take(torch.tensor([1]))[0].unique().tolist() == [200]
+
+
+def test_classes_have_the_limits_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = FakeClassLabel()
+    install(monkeypatch, {"picture": FakeImage(), "label": kind})
+    kind.names = ("\x1b[31mred\n", "b")
+    assert load_dataset("hub:org/name").class_names == (r"\x1b[31mred\n", "b")
+    kind.names = [str(i) for i in range(40_000)]
+    with pytest.raises(GanvasError, match="more than 32,768 classes"):
+        load_dataset("hub:org/name")

@@ -292,7 +292,7 @@ def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], byte
     facts: dict[str, Facts] = {}
     broken: list[str] = []
     digest = hashlib.sha256()
-    for name, content, result in _looked(reader):
+    for name, content, result in looked(reader):
         if isinstance(result, str):
             broken.append(f"{name} ({result})")
             del content
@@ -305,7 +305,8 @@ def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], byte
     return facts, broken, digest.digest()
 
 
-def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
+def looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
+    """Of each picture its name, its bytes, and its facts or what is wrong with it. Raises `GanvasError` for bombs."""
     room, sums = Room(PIXELS), dict.fromkeys(("pixels", "python", "reads"), 0)
 
     def count(what: str, cost: int, most: int, each: int, unit: str) -> None:

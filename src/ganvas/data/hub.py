@@ -1,57 +1,82 @@
 """`hub:org/name`: the training split of a Hugging Face data set (extra `hub`)."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
-from ganvas.config import DataConfig, Resize
+from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import is_deep, is_grey, to_mode, white_of, why
+from ganvas.data.decode import MAX_BYTES, Facts, decode, hush, white_of
 from ganvas.data.fitted import gathered
+from ganvas.data.folder import FolderItems, looked
+from ganvas.data.labels import check_count
 from ganvas.data.limits import memory_limit
-from ganvas.data.resize import Size, plan, resize, to_tensor
+from ganvas.data.listing import show
+from ganvas.data.resize import plan
 from ganvas.errors import GanvasError, install
+from ganvas.series import check_names
 from ganvas.types import Shape
 
-
-class HubItems:
-    """Images of a memory-mapped Arrow table, decoded when asked for."""
-
-    def __init__(
-        self,
-        table: Any,
-        column: str,
-        name: str,
-        mode: str,
-        size: Size | None,
-        how: Resize | None,
-        white: float,
-    ) -> None:
-        self.table, self.column, self.name = table, column, name
-        self.mode, self.size, self.how, self.white = mode, size, how, white
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, index: int) -> Tensor:
-        picture = to_mode(_picture(self.table, index, self.column, self.name), self.mode, self.white)
-        if self.size is not None and self.how is not None:
-            picture = resize(picture, self.size, self.how)
-        return to_tensor(picture)
+GREY = ("1", "L")
+"""Modes of pictures of one channel."""
 
 
-def _picture(table: Any, index: int, column: str, name: str) -> Image.Image:
-    """As the table holds it. Raises `GanvasError` where there is none, or none that can be read."""
-    try:
-        picture = table[index][column]
-    except Exception as error:  # the library hands on what Pillow raises, of many kinds
-        raise GanvasError(f"Picture {index} of {name} cannot be read: {why(error)}.") from error
-    if picture is None:
-        raise GanvasError(f"Row {index} of {name} has no picture; it cannot be taken.")
-    return cast(Image.Image, picture)
+class HubItems(FolderItems):
+    """Images of a memory-mapped Arrow table, by their number, decoded when asked for: here, as files of a folder are. The library
+    has other limits, and opens what a row says to be its file wherever that lies, also in the network."""
+
+    def __init__(self, table: Any, source: str, homes: Sequence[Path]) -> None:
+        super().__init__(Path(source), [str(i) for i in range(len(table))])
+        self.table, self.source, self.homes = table, source, homes
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a picture. Raises `GanvasError` where a row has none, or a file that lies nowhere in `homes`."""
+        (found,) = self.table[int(name)].values()
+        row: dict[str, Any] = found or {}
+        content, path = row.get("bytes"), row.get("path")
+        if content is None:
+            if path is None:
+                raise GanvasError(f"Row {name} of {self.source} has no picture; it cannot be taken.")
+            file = Path(os.path.abspath(path))
+            if not any(file.is_relative_to(home) for home in self.homes):
+                raise GanvasError(
+                    f"Row {name} of {self.source} names a file outside of the data set, {show(path[:200])}; it is not opened."
+                )
+            if file.stat().st_size > MAX_BYTES:
+                raise ValueError(
+                    f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture"
+                )
+            content = file.read_bytes()
+        return cast(bytes, content)
+
+    def bytes_of_all(self) -> int:
+        """That they take on the disk."""
+        return int(self.table.data.nbytes)
+
+
+def _sound(source: str, name: str, content: bytes, found: Facts | str) -> Facts:
+    if isinstance(found, str):
+        raise GanvasError(f"Picture {name} of {source} cannot be read: {found}.")
+    return found
+
+
+def _homes(hub: Any, name: str) -> list[Path]:
+    """Where files of a data set may lie that are no part of its table: what the library fetched, or a folder that is given."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    config = hub.config
+    folders = [
+        HF_HUB_CACHE,
+        config.HF_DATASETS_CACHE,
+        config.DOWNLOADED_DATASETS_PATH,
+        config.EXTRACTED_DATASETS_PATH,
+    ]
+    folders += [name] if os.path.isdir(name) else []
+    return [each for folder in folders for each in (Path(os.path.abspath(folder)), Path(folder).resolve())]
 
 
 def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
@@ -81,23 +106,26 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(
             f"{config.source} is damaged: it holds the label {max(given)} of {len(features[label].names)} classes."
         )
-    sizes, greys, first, deepest = [], [], "", 0.0
-    for i in range(len(table)):
-        picture = _picture(table, i, image, config.source)
-        sizes.append(picture.size)
-        greys.append(is_grey(picture))
-        first = first or picture.mode
-        if is_deep(picture):
-            deepest = max(deepest, float(np.asarray(picture).max()))
-    grey = shape[0] == 1 if shape else all(greys)
+    names = tuple(show(each) for each in features[label].names) if label else ()
+    check_count(len(given), len(names), config.source)
+    check_names(names, f"{config.source}: the names of classes")
+    kind, homes = features[image], _homes(hub, name)
+    # Of other columns the library would decode what lies there, too.
+    bare = table.select_columns([image]).cast_column(image, hub.Image(decode=False))
+    items: Any = HubItems(bare, config.source, homes)
+    with hush():
+        facts = [_sound(config.source, *each) for each in looked(items)]
+        first = kind.mode or decode(items.read("0")).mode
+    deepest = max(fact.deep for fact in facts)
+    grey = shape[0] == 1 if shape else first in GREY if kind.mode else all(fact.grey for fact in facts)
     alpha = shape[0] == 4 if shape else config.alpha
     mode = "RGBA" if alpha else "L" if grey else "RGB"
-    size, how, notes = plan(sizes, config, shape)
+    size, how, notes = plan([fact.size for fact in facts], config, shape)
     white, marks = config.white or white_of(deepest), [f"{size} {how}"]
     # Of the first picture alone it was told what all are, and in that mode they have no mark.
-    marks += [mode] if mode != ("L" if first in ("1", "L") else "RGB") else []
+    marks += [mode] if mode != ("L" if first in GREY else "RGB") else []
     marks += [f"white {white:g}"] if deepest else []
-    items: Any = HubItems(table, image, config.source, mode, size if how else None, how, white)
+    items.mode, items.size, items.how, items.white = mode, size if how else None, how, white
     shape = tuple(items[0].shape)
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = gathered(items)
@@ -107,7 +135,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         shape=shape,
         fingerprint=fingerprint(str(table._fingerprint), *marks),
         labels=torch.tensor(given) if label else None,
-        class_names=tuple(features[label].names) if label else (),
+        class_names=names,
         notes=notes,
         white=white if deepest else None,
     )

@@ -53,7 +53,7 @@ def number(
     if not isinstance(values, np.ndarray):
         # Of the names that there are: an array of all of them would have room for the longest in every row.
         kinds = list(dict.fromkeys(values))
-        _check_count(len(values), len(kinds), where)
+        check_count(len(values), len(kinds), where)
         check_names(kinds, f"{where}: the names of classes")
         made = number(np.array(kinds, dtype=str), where)
         known = dict(zip(kinds, made[0].tolist(), strict=True))
@@ -68,7 +68,7 @@ def number(
     found, inverse = np.unique(
         array.astype(np.uint64) if array.dtype.kind == "b" else array, return_inverse=True
     )
-    _check_count(array.size, len(found), where)
+    check_count(array.size, len(found), where)
     spelled = [str(value) for value in found.tolist()]
     check_names(spelled, f"{where}: the names of classes")
     names = [printable(value).replace("\n", "\\n") for value in spelled]
@@ -85,7 +85,7 @@ def number(
     return place[torch.from_numpy(inverse.reshape(-1).astype(np.int64))], classes, notes
 
 
-def _check_count(labels: int, kinds: int, where: str) -> None:
+def check_count(labels: int, kinds: int, where: str) -> None:
     """Raise `GanvasError` for more classes than GANVAS_MAX_CLASSES."""
     most = limit("GANVAS_MAX_CLASSES")
     if kinds > most:
