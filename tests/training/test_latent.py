@@ -121,6 +121,39 @@ def test_it_goes_on_to_the_same_weights_without_the_autoencoders_file(
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def stateless(run: Run, out: Path) -> Run:
+    """The run as it is left by a kill before its first state."""
+    shutil.copytree(run.path, out)
+    shutil.rmtree(out / "state")
+    shutil.rmtree(out / "snapshots")
+    for name in ("stats.jsonl", "metrics.jsonl"):
+        (out / name).unlink(missing_ok=True)
+    return Run(out)
+
+
+def test_it_does_not_begin_without_the_autoencoder(trained: Run, tmp_path: Path) -> None:
+    """A run that had been killed before its first state was trained on a decoder of random weights."""
+    run = stateless(trained, tmp_path / "killed")
+    about = io.read_json(run.config_path)
+    about["config"]["method"]["options"]["autoencoder"] = str(tmp_path / "gone")
+    io.write_json(run.config_path, about)
+    with pytest.raises(GanvasError, match=r"is gone, the autoencoder that this run is to begin with"):
+        ganvas.train(resume=run.path, quiet=True, report=False)
+    assert not run.started
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("autoencoder", 5), ("numbers", "x"), ("numbers", None), ("hash", 7)]
+)
+def test_options_that_are_none_are_refused(trained: Run, tmp_path: Path, name: str, value: Any) -> None:
+    run = stateless(trained, tmp_path / "forged")
+    about = io.read_json(run.config_path)
+    about["config"]["method"]["options"][name] = value
+    io.write_json(run.config_path, about)
+    with pytest.raises(GanvasError, match=f"method.options.{name} is|Option 'codes'|another autoencoder"):
+        ganvas.train(resume=run.path, quiet=True, report=False)
+
+
 def test_another_autoencoder_in_its_place_is_noticed(autoencoder: Run, tmp_path: Path) -> None:
     shutil.copytree(autoencoder.path, tmp_path / "coder")
     run = game(tmp_path / "coder", tmp_path, 0.64)

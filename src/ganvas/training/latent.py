@@ -57,17 +57,20 @@ class LatentMethod(Method):
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
         config = self.config
+        _check_options(config)
         outer = replace(config.network, codes={})
         self.decoder = self.place(networks.build_generator(outer, spec.shape, 0)).eval()
         self.encoder = self.place(
             networks.build_critic(encoder_network(outer, _numbers(config)), spec.shape, 0)
         ).eval()
         book: nn.Module | None = None
-        if Path(config.method.options["autoencoder"]).exists():  # else the state of the run holds it
-            opened = opened_autoencoder(config.method.options["autoencoder"], spec.shape)
+        place = config.method.options["autoencoder"]
+        self.opened = Path(place).exists()  # else the state of the run holds it
+        if self.opened:
+            opened = opened_autoencoder(place, spec.shape)
             if opened.hash != config.method.options["hash"]:
                 raise GanvasError(
-                    f"{config.method.options['autoencoder']} holds another autoencoder than this run began with "
+                    f"{place} holds another autoencoder than this run began with "
                     f"({opened.hash}, it was {config.method.options['hash']}). Bring it back, or move this one."
                 )
             assert opened.encoder is not None
@@ -89,6 +92,15 @@ class LatentMethod(Method):
             if book is not None:
                 self.whole.book.load_state_dict(book.state_dict())
 
+    def begin(self) -> None:
+        """Raises `GanvasError` without the autoencoder: of its networks there are only random weights yet."""
+        if not self.opened:
+            place = self.config.method.options["autoencoder"]
+            raise GanvasError(
+                f"{place!r} is gone, the autoencoder that this run is to begin with, and the run has no state yet that holds it. "
+                "Bring it back, or start a new run with --in-latent."
+            )
+
     def _behind(self, maker: Any) -> Coded:
         """The decoder behind a generator of codes, sharing the weights of both."""
         made = Coded(self.decoder, self.config.network.codes).to(self.engine.device)
@@ -103,6 +115,7 @@ class LatentMethod(Method):
                 "Which latent space? Give an autoencoder: ganvas train DATA --in-latent RUN. "
                 "Train one first: ganvas train DATA --method vae."
             )
+        _check_options(config)
         for what, given in (
             ("--conditional", config.network.conditional or bool(config.data.also)),
             ("--mirror", config.data.mirror),
@@ -236,6 +249,15 @@ def inner(config: Config) -> Config:
 
 def _codes(config: Config) -> DataSpec:
     return DataSpec((config.network.latent_dim,))
+
+
+def _check_options(config: Config) -> None:
+    """Raise `GanvasError` for options that `in_latent` does not give, as a config from elsewhere may have."""
+    for name, kind in (("autoencoder", str), ("hash", str), ("numbers", int)):
+        if type(told := config.method.options.get(name)) is not kind:
+            raise GanvasError(
+                f"method.options.{name} is {str(told)[:100]!r}; expected what --in-latent says of an autoencoder."
+            )
 
 
 def _numbers(config: Config) -> int:

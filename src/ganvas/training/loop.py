@@ -93,6 +93,8 @@ class Loop:
         self.memory = state.Memory()
         if self.config.training.start and not self.resumed:
             begin(self.method, self.config.training.start)
+        if not self.resumed and dist.rank() == 0:  # whose weights are everybody's
+            self.method.begin()
         if self.resumed:
             self.memory = state.restore(run, self.method, dataset.fingerprint)
             self.method.recall(_told(run))

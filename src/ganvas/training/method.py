@@ -181,6 +181,10 @@ class Method(abc.ABC):
         """What the files of a snapshot say besides what all do."""
         return {}
 
+    def begin(self) -> None:
+        """Called when a run begins, and has no state yet. Raises `GanvasError` where what it is to begin with is gone."""
+        return
+
     def recall(self, told: Sequence[Mapping[str, Any]]) -> None:
         """Called when a run goes on, with what its snapshots' files say: a kill may leave one newer than its state."""
         return
