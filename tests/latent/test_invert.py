@@ -246,6 +246,19 @@ def test_without_gradients_an_evolution_searches_and_says_so() -> None:
     assert torch.equal(found.points.sign(), targets.reshape(3, 4))
 
 
+def test_an_evolution_takes_no_settings_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cma_signals.in` changed what was found, or ended it in a traceback: a folder may be anybody's."""
+    monkeypatch.chdir(tmp_path)
+    space = open_space(ganvas.wrap(Stepped(), latent_dim=4), "z")
+    targets = space.decode(space.sample(1, stream(4, "test")))
+    alone = invert(space, targets, steps=10, restarts=1).points
+    for said in ("{'maxiter': 1}", "{'ftarget': 'nothing of the kind'}", "{"):
+        (tmp_path / "cma_signals.in").write_text(said)
+        assert torch.equal(invert(space, targets, steps=10, restarts=1).points, alone)
+
+
 class Pitted(nn.Module):
     """Draws its latent; where the first number is below -1 the gradient is not finite."""
 

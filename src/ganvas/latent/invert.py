@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -313,7 +314,8 @@ def _evolve(
         one = search.rows(torch.tensor([i], device=begin.device))
         start = ((point - space.mean) / deviation).flatten().double().cpu().numpy()
         own = (seed + i) % (2**32 - 1) + 1  # below 2^32, and not 0, which is the clock's
-        options = {"seed": own, "maxiter": max(1, rounds), "verbose": -9, "tolfun": 1e-9}
+        options: dict[str, Any] = {"seed": own, "maxiter": max(1, rounds), "verbose": -9, "tolfun": 1e-9}
+        options["signals_filename"] = ""  # else a file of the current folder says others while it runs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             evolution = cma.CMAEvolutionStrategy(start, 0.5, options)
