@@ -111,6 +111,29 @@ def test_what_pages_are_built_with_reads_nothing_in_the_current_folder(tmp_path:
     assert done.stdout.splitlines()[-1] == "{}"
 
 
+def test_python_that_libraries_begin_imports_nothing_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loader workers are begun so where they are not forked, and what torch.compile tries: a `ctypes.py` beside pictures ran."""
+    (tmp_path / "ctypes.py").write_text("raise SystemExit('ran')")
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    assert main(["list", "models"]) == 0
+    done = subprocess.run(
+        [sys.executable, "-c", "import ctypes; print('done')"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_settings_of_numba_in_the_current_folder_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They named a cache there, of which numba unpickled what it found: what a stranger had put into it ran."""
+    monkeypatch.chdir(tmp_path)
+    Path(".numba_config.yaml").write_text("cache_dir: ./cache")
+    assert main(["map", "fashion", "--method", "umap"]) == 2
+    assert ".numba_config.yaml in this folder would say to numba" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("folder", ["wandb", ".wandb"])
 def test_settings_of_wandb_in_the_current_folder_are_refused(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

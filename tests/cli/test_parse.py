@@ -1,6 +1,7 @@
 """What every command makes of its flags, and what its help says."""
 
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -8,12 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
 import tyro
 
-from ganvas.cli import COMMANDS, _parse, main
+from ganvas.cli import COMMANDS, _parse, completion, main
 from ganvas.errors import GanvasError
 
 
@@ -205,6 +207,37 @@ def test_completion_completes() -> None:
     )
     done = subprocess.run(["bash", "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["dissect"]
+
+
+def test_completion_imports_nothing_of_the_current_folder(tmp_path: Path) -> None:
+    """At each TAB in a stranger's folder its `typing.py` ran."""
+    (tmp_path / "typing.py").write_text("open('ran', 'w')")
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # site may have imported the real one
+    python.chmod(0o755)
+    plain = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONSAFEPATH": ""}
+    code = (
+        f'eval "$({sys.executable} -P -m ganvas completion bash)"\n'
+        'COMP_WORDS=(ganvas dis); COMP_CWORD=1; COMP_LINE="ganvas dis"; COMP_POINT=10\n'
+        '$(complete -p ganvas | sed -n "s/.*-F \\([^ ]*\\) .*/\\1/p") ganvas dis ganvas 2>/dev/null\n'
+        'echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", code], cwd=tmp_path, env=plain, check=True, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.stdout.split() == ["dissect"]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_that_is_not_known_is_no_completion(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It might begin Python in another way, which looks into the current folder."""
+    monkeypatch.setattr(completion, "BEGUN", dict.fromkeys(completion.BEGUN, ("python3 ", "-")))
+    assert main(["completion", shell]) == 2
+    assert "writes scripts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

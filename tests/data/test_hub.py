@@ -72,6 +72,7 @@ def install(
     labels: Sequence[int | None] = (0, 1, 1, 0),
     odd: dict[int, Any] | None = None,
     cache: Path | None = None,
+    files: dict[str, list[str]] | None = None,
 ) -> None:
     fake = types.ModuleType("datasets")
     fake.Image, fake.ClassLabel = FakeImage, FakeClassLabel  # type: ignore[attr-defined]
@@ -80,13 +81,24 @@ def install(
     )
     fake.config = types.SimpleNamespace(**kept)  # type: ignore[attr-defined]
 
-    def load(name: str, split: str) -> Table:
-        if name != "org/name":
-            raise FileNotFoundError(f"{name} does not exist")
-        assert split == "train"
-        return Table(features, labels, odd or {})
+    class Builder:
+        config = types.SimpleNamespace(data_files=files)
+        repo_id = "org/name"
+        ready = False
 
-    fake.load_dataset = load  # type: ignore[attr-defined]
+        def __init__(self, name: str) -> None:
+            if name != "org/name":
+                raise FileNotFoundError(f"{name} does not exist")
+
+        def download_and_prepare(self) -> None:
+            self.ready = True
+
+        def as_dataset(self, split: str) -> Table:
+            assert self.ready
+            assert split == "train"
+            return Table(features, labels, odd or {})
+
+    fake.load_dataset_builder = Builder  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", fake)
 
 
@@ -108,7 +120,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GanvasError, match="Could not open hub:org/none"):
         load_dataset("hub:org/none")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(GanvasError, match=r"pip install 'datasets>=3'"):
+    with pytest.raises(GanvasError, match=r"pip install 'datasets>=\d'"):
         load_dataset("hub:org/name")
 
 
@@ -180,6 +192,20 @@ def test_a_row_opens_no_file_outside_of_the_data_set(monkeypatch: pytest.MonkeyP
             load_dataset("hub:org/name")
     install(monkeypatch, features, odd={1: {"bytes": None, "path": str(cache / "fetched.png")}}, cache=cache)
     assert load_dataset("hub:org/name").take(torch.tensor([1]))[0].unique().tolist() == [200]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/home/me/private.parquet", "http://127.0.0.1:9/x.parquet", "hf://datasets/me/private@main/x.csv"],
+)
+def test_tables_outside_of_the_data_set_are_not_opened(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Its README may say where they lie."""
+    own = "hf://datasets/org/name@0123/data/x.parquet"
+    install(monkeypatch, {"picture": FakeImage()}, files={"test": [own], "train": [own, place]})
+    with pytest.raises(GanvasError, match="Could not open hub:org/name: it names a file outside of itself"):
+        load_dataset("hub:org/name")
+    install(monkeypatch, {"picture": FakeImage()}, files={"train": [own]})
+    assert len(load_dataset("hub:org/name")) == 4
 
 
 def test_classes_have_the_limits_of_others(monkeypatch: pytest.MonkeyPatch) -> None:

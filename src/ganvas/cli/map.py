@@ -23,6 +23,8 @@ MEANING = {
     "critic-score": "critic score, in standard deviations",
 }
 """What a colour stands for, in the words of the map."""
+NUMBA = Path(".numba_config.yaml")
+"""Settings of the current folder, which may be anybody's: they name a cache, of which numba unpickles what it finds."""
 REAL, HELD = 3000, 2**30
 """Real images where nobody says another number, and numbers that they have at most."""
 
@@ -77,6 +79,7 @@ def run(
     _shared.outputs(out, ".png", beside=[atlas, sheet, figures])
     if data == "none":
         _shared.unused("--data none asks for no real images", real=real)
+    _check_numba(method)
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     if colour is not None:
@@ -121,6 +124,15 @@ def run(
         return
     _shared.say("\n".join(words))
     _shared.say(f"-> {', '.join(written)}, {figures}")
+
+
+def _check_numba(method: str) -> None:
+    from ganvas.errors import GanvasError
+
+    if method == "umap" and NUMBA.exists():
+        raise GanvasError(
+            f"{NUMBA} in this folder would say to numba, which --method umap runs on, what to run. Remove it, or take tsne."
+        )
 
 
 def _pictures(found: "Map", model: "Model", plain: bool) -> "tuple[Image, Image]":

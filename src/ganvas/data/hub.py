@@ -58,6 +58,19 @@ class HubItems(FolderItems):
         return int(self.table.data.nbytes)
 
 
+def _check_places(builder: Any, name: str) -> None:
+    """Raise `ValueError` where a data set says that its tables lie elsewhere: in files of this machine, at other addresses."""
+    homes = [Path(os.path.abspath(name)), Path(name).resolve()] if os.path.isdir(name) else []
+    remote = f"hf://datasets/{builder.repo_id or name}@"
+    for files in (builder.config.data_files or {}).values():
+        for each in map(str, files):
+            here = any(Path(os.path.abspath(each)).is_relative_to(home) for home in homes)
+            if not here and (homes or not each.startswith(remote)):
+                raise ValueError(
+                    f"it names a file outside of itself, {show(each[:200])}, which is not opened"
+                )
+
+
 def _sound(source: str, name: str, content: bytes, found: Facts | str) -> Facts:
     if isinstance(found, str):
         raise GanvasError(f"Picture {name} of {source} cannot be read: {found}.")
@@ -87,7 +100,10 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(f"hub: data sets need an extra package. Type: {install('hub')}") from error
     name = config.source.removeprefix("hub:")
     try:
-        table = hub.load_dataset(name, split="train")
+        builder = hub.load_dataset_builder(name)
+        _check_places(builder, name)
+        builder.download_and_prepare()
+        table = builder.as_dataset(split="train")
     except Exception as error:  # the library raises many kinds: not found, no network, no such split
         raise GanvasError(f"Could not open {config.source}: {error}") from error
     features = table.features
