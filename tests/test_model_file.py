@@ -22,6 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.model import DataReference
 from ganvas.model_data import class_names, data_config_of
 from ganvas.networks import families
+from ganvas.runs import Run
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -317,3 +318,26 @@ def test_a_layer_of_no_width_is_refused(tmp_path: Path) -> None:
         GanvasError, match=r"does not fit its own config.*first.weight would be of size \(0, 8\)"
     ):
         ganvas.load(path)
+
+
+@pytest.mark.parametrize("name", ["generator", "critic", "state", "folder", "config"])
+def test_a_run_opens_no_files_of_others_through_links(trained: Result, tmp_path: Path, name: str) -> None:
+    """Its report and page showed another run's model, data and command, which whoever sent it did not have."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        shutil.copytree(trained.run.path, folder)
+    snapshot = Run(theirs).snapshots[-1]
+    file = {
+        "folder": snapshot, "config": theirs / "config.json", "state": Run(theirs).state_path,
+    }.get(name, snapshot / f"{name}.safetensors")  # fmt: skip
+    shutil.rmtree(file) if file.is_dir() else file.unlink()
+    file.symlink_to(mine / file.relative_to(theirs))
+    opened: dict[str, Callable[[], object]] = {
+        "state": lambda: ganvas.train(resume=theirs, more=0.1, quiet=True), "config": lambda: Run(theirs).config,
+    }  # fmt: skip
+    with pytest.raises(GanvasError, match="link that leads out of the run"):
+        opened.get(name, lambda: ganvas.load(theirs))()
+    (tmp_path / "linked").symlink_to(mine)
+    assert (
+        ganvas.load(tmp_path / "linked").hash == ganvas.load(mine).hash
+    )  # the whole run may lie where one likes

@@ -88,13 +88,17 @@ def stop() -> None:
     _store = None
 
 
+class Gone(GanvasError):
+    """Another process has stopped: nothing can be had together any more."""
+
+
 @contextmanager
 def _others() -> Iterator[None]:
     """What a process meets whose partner has gone, in words."""
     try:
         yield
     except RuntimeError as error:
-        raise GanvasError(
+        raise Gone(
             "Another process stopped: unless it was killed, it said why. What was saved is there; a run goes on with "
             "ganvas train --resume RUN, by as many processes or fewer."
         ) from error

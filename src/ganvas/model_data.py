@@ -16,7 +16,7 @@ from ganvas.data.tables import CLASS, NAMED, SERIES, columns_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
 from ganvas.model import Model
-from ganvas.runs import Run
+from ganvas.runs import Run, run_around
 from ganvas.series import Schema
 from ganvas.types import Shape
 
@@ -98,11 +98,11 @@ def is_own(model: Model, dataset: Dataset, config: DataConfig) -> bool:
 
 def _said_by_run(model: Model) -> str:
     """Fingerprint of its data by the run that its snapshot lies in: snapshots of a private training do not say it."""
-    path = None if model.path is None else model.path.resolve()
-    if path is None or path.parent.parent.name != "snapshots":
+    run = None if model.path is None else run_around(model.path.resolve())
+    if run is None:
         return ""
     with suppress(GanvasError):
-        about = Run(path.parents[2]).info.get("data")
+        about = Run(run).info.get("data")
         said = about.get("fingerprint") if isinstance(about, dict) else None
         return said if isinstance(said, str) else ""
     return ""

@@ -34,7 +34,7 @@ from ganvas.model import (
 from ganvas.networks.base import CriticBase, GeneratorBase
 from ganvas.networks.coded import bare, encoder_network
 from ganvas.registry import did_you_mean
-from ganvas.runs import is_run, open_run, runs_near
+from ganvas.runs import check_own, is_run, open_run, run_around, runs_near
 from ganvas.series import read_schema
 from ganvas.types import Guarantee
 
@@ -82,6 +82,9 @@ def load(
 
 def _own(file: Path, critic: bool) -> Model:
     """A model that ganvas wrote, on the CPU."""
+    if (run := run_around(file)) is not None:
+        for each in ("generator", "critic", "encoder"):
+            check_own(file.with_name(f"{each}.safetensors"), run)
     tensors, header = io.load_tensors(file)
     its_own = _inside(tensors, CRITIC, header.get("with_critic"))
     coder = _inside(tensors, ENCODER, header.get("with_encoder"))

@@ -85,6 +85,7 @@ class Run:
     @property
     def info(self) -> io.Json:
         """config.json: the config and where it came from."""
+        check_own(self.config_path, self.path)
         value = io.read_json(self.config_path)
         version = value.get("format_version")
         if version is not None:
@@ -162,10 +163,12 @@ class Run:
         return sorted(found, key=lambda p: int(p.name))
 
     def check_folders(self) -> None:
-        """Raise `GanvasError` where a folder in this run is a link that leads out of it.
+        """Raise `GanvasError` where a folder in this run is a link that leads out of it, or its state is.
 
         Of a run from anybody it would choose where files are written, over another run's snapshots for instance.
         """
+        if self.state_path.exists():
+            check_own(self.state_path, self.path)
         home = self.path.resolve()
         for folder, names, _ in os.walk(self.path):
             for path in (Path(folder, name) for name in names):
@@ -462,6 +465,24 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
                     raise
     except OSError as error:
         raise explain_os_error(error, "creating the run folder") from error
+
+
+def check_own(path: Path, run: Path) -> None:
+    """Raise `GanvasError` where a file of a run lies behind a link that leads out of it.
+
+    A run may come from anybody: such a link would put a model of this machine, or what it was trained on, into a report.
+    """
+    if not path.resolve().is_relative_to(run.resolve()):
+        raise GanvasError(
+            f"{path} lies behind a link that leads out of the run, and is not opened. Put the file itself there, or move the "
+            "whole run and link that."
+        )
+
+
+def run_around(file: Path) -> Path | None:
+    """The folder of the run in whose snapshots a file lies, by its name; None for other files."""
+    folder = Path(os.path.abspath(file)).parent
+    return folder.parents[1] if folder.parent.name == "snapshots" and is_run(folder.parents[1]) else None
 
 
 def is_run(path: Path) -> bool:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import io, metrics, report
+from ganvas import dist, io, metrics, report
 from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
@@ -26,6 +26,7 @@ from ganvas.features.base import Raw
 from ganvas.features.classifier import learned
 from ganvas.metrics import Row, compare, evaluate, published
 from ganvas.metrics.base import Inputs, Value
+from ganvas.metrics.base import metrics as registered
 from ganvas.metrics.evaluate import open_fakes
 from ganvas.runs import Run
 from ganvas.training import Result
@@ -880,3 +881,16 @@ def test_data_that_have_changed_since_are_said(tiny_train: Callable[..., Result]
     for real in (None, path):
         assert any(words in each for each in evaluate(of, real, **how).warnings)
     assert not any(words in each for each in evaluate(of, images, **how).warnings)
+
+
+def test_figures_are_not_left_out_because_another_process_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were, as of a collapsed model, with their floors, and the command ended well."""
+    metric = registered.get("frechet")
+
+    def compute(inputs: Any) -> list[Any]:
+        raise dist.Gone("Another process stopped.")
+
+    monkeypatch.setitem(registered._entries, "frechet", replace(metric, compute=compute))
+    real = load_dataset("digits")
+    with pytest.raises(dist.Gone):
+        evaluate(real.subset(torch.arange(100)), real, "frechet", n=100, extractor="raw", device="cpu")

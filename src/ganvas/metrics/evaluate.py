@@ -392,6 +392,8 @@ def _compute(
         # Of a collapsed model, or of data with few different samples, the others can be had.
         try:
             values += metric.compute(inputs)
+        except dist.Gone:
+            raise
         except GanvasError as error:
             skipped[name] = str(error)
     return values, skipped
