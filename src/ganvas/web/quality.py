@@ -218,8 +218,7 @@ class Gauge:
         assert self.ratio is not None
         ratio = self.ratio
         if near is not None:
-            known, _ = self._known(near)
-            crowd = torch.cdist(self._white(near, points), known)[0].topk(CROWD, largest=False).indices
+            crowd = self._from_known(near, points)[0].topk(CROWD, largest=False).indices
             with torch.no_grad():
                 points = near.project((points + near.known[crowd].mean(0)) / 2, RARE)
 
@@ -318,8 +317,13 @@ class Gauge:
         looks = self._looks(self.real.images)
         return looks, _radii(looks)
 
+    @torch.no_grad()
     def _white(self, space: LatentSpace, points: Tensor) -> Tensor:
-        return space.whiten((points - space.mean).flatten(1)).float().cpu()
+        found, done = torch.empty(len(points), space.size), 0
+        for part in space.parts(points):
+            found[done : done + len(part)] = space.whiten((part - space.mean).flatten(1))
+            done += len(part)
+        return found
 
     def _known(self, space: LatentSpace) -> tuple[Tensor, Tensor]:
         """Points of the space where it is white, and the radius of each one's ball."""
@@ -327,6 +331,12 @@ class Gauge:
             known = self._white(space, space.known)
             self._whites[space.name] = known, _radii(known)
         return self._whites[space.name]
+
+    def _from_known(self, space: LatentSpace, points: Tensor) -> Tensor:
+        """Distances of points (n, *shape) to these (n, m), some of either at a time: all would be copied."""
+        known = space.parts(self._known(space)[0])
+        white = (self._white(space, part) for part in space.parts(points))
+        return torch.cat([torch.cat([torch.cdist(few, part) for part in known], 1) for few in white])
 
     def _away(self, looks: Tensor) -> Tensor:
         """Distances to all real images (n, m): as the eye sees them, since a classifier's features can be fooled where the
@@ -338,8 +348,7 @@ class Gauge:
     ) -> "_Signs":
         """Without `images`: of the own samples."""
         own = images is None
-        known, radii = self._known(space)
-        found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
+        found = {"points": (self._from_known(space, points) / self._known(space)[1]).amin(1)}
         looks, away = self._looks(views), None
         if self.real is not None:
             away = self._away(looks)
