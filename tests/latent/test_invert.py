@@ -1,6 +1,7 @@
 """Inversion and restoration where the answer is known: the generator's own samples."""
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas import io
+from ganvas import model as model_of
 from ganvas.checkpoint import Checkpoint
 from ganvas.cli import main
 from ganvas.cli._shared import save
@@ -26,6 +28,7 @@ from ganvas.latent.invert import Search, choose, invert, scale_of, tune
 from ganvas.latent.learned import Reconstructor, learn
 from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import colorize, damage, deblur, inpaint, psnr, restore, superres, tasks
+from ganvas.latent.supervised import from_attribute
 from ganvas.model import Model
 from ganvas.networks import build_generator, to_uint8
 from ganvas.networks.style import StyleGenerator
@@ -188,6 +191,17 @@ class Painted(nn.Module):
         return torch.tanh(self.layer(z)).reshape(-1, *self.shape)
 
 
+class Wide(nn.Module):
+    """Pictures of 16 px by the first numbers of many."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(z[:, :256] * self.scale).reshape(-1, 1, 16, 16)
+
+
 @pytest.mark.parametrize("shape", [(3, 32, 8), (3, 8, 32)])
 def test_factors_and_masks_of_pictures_that_are_not_square(shape: tuple[int, ...]) -> None:
     model = ganvas.wrap(Painted(*shape), latent_dim=4)
@@ -257,6 +271,56 @@ def test_an_evolution_takes_no_settings_of_the_current_folder(
     for said in ("{'maxiter': 1}", "{'ftarget': 'nothing of the kind'}", "{"):
         (tmp_path / "cma_signals.in").write_text(said)
         assert torch.equal(invert(space, targets, steps=10, restarts=1).points, alone)
+
+
+@pytest.mark.parametrize("size", [512, 65_536])
+def test_an_evolution_in_a_wide_space_has_no_covariance(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 65,536 numbers, which a file of 133 kB may have, each start asked for 34 GB; 8,000 took 5 GB."""
+    import cma
+
+    asked, samplers = list[weakref.ref[Any]](), set[str]()
+    plain = cma.CMAEvolutionStrategy
+
+    def begun(start: Any, spread: float, options: Any) -> Any:
+        assert not any(each() for each in asked), "the one before is held"
+        found = plain(start, spread, options)
+        asked.append(weakref.ref(found))
+        samplers.add(type(found.sm).__name__)
+        return found
+
+    monkeypatch.setattr(cma, "CMAEvolutionStrategy", begun)
+    space = open_space(ganvas.wrap(Stepped(), latent_dim=size), "z")
+    targets = space.decode(space.sample(1, stream(4, "test")))
+    found = invert(space, targets, steps=3, restarts=2)
+    assert "CMA-ES" in found.notes[0]
+    assert found.residual.isfinite().all()
+    assert len(asked) == 2
+    assert samplers == {"GaussFullSampler" if size == 512 else "GaussStandardConstant"}
+
+
+def test_few_points_of_a_wide_space_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of 133 kB with 65,536 latents took over two gigabytes for whatever begins with 2,000 of its points."""
+    drawn: list[int] = []
+    plain = model_of.draw_prior
+
+    def draw(prior: str, n: int, *others: Any) -> Tensor:
+        drawn.append(n)
+        return plain(prior, n, *others)
+
+    monkeypatch.setattr(model_of, "draw_prior", draw)
+    monkeypatch.setattr("ganvas.latent.space.draw_prior", draw)
+    model = ganvas.wrap(Painted(1, 8, 8), latent_dim=4)
+    space, target = open_space(model), model.sample(1)
+    invert(space, target, steps=0, restarts=1)
+    assert max(drawn[1:]) == 4096
+    assert 2048 in drawn
+    drawn.clear()
+    monkeypatch.setattr("ganvas.latent.space.MOST_NUMBERS", 500 * space.size)
+    assert from_attribute(space, "brightness").made["samples"] == 500
+    invert(space, target, steps=0, restarts=1)
+    assert 500 in drawn
+    assert 2048 not in drawn
+    assert len(invert(space, target, steps=0, restarts=700).points) == 1
 
 
 class Pitted(nn.Module):
@@ -575,6 +639,21 @@ def test_large_samples_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("ganvas.latent.invert.NUMBERS", 40 * 192)
     assert scale_of(space, see) == pytest.approx(unit, rel=0.2)
     assert sum(rows) == 40
+
+
+def test_the_encoder_of_a_wide_space_is_no_wider_than_its_points(tmp_path: Path) -> None:
+    """A last layer of 65,536 numbers took 2 GB to train, and five seconds a step."""
+    usual, wide = (
+        open_space(ganvas.wrap(Wide(size), latent_dim=size, shape=(1, 16, 16))) for size in (2**14, 2**16)
+    )
+    assert [each.weight.shape for each in Encoder(usual).layers if isinstance(each, nn.Linear)] == [
+        (2**14, 1024)
+    ]
+    encoder, path = Encoder(wide), tmp_path / "encoder.safetensors"
+    assert sum(each.numel() for each in encoder.parameters()) < 2**24
+    made = train_encoder(wide, steps=1, batch=2, path=path)
+    assert made(torch.zeros(2, 1, 16, 16)).shape == (2, 2**16)
+    assert io.read_header(path)["job"]["narrow"] == 128
 
 
 def test_encoders_learn_from_small_pictures() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import io
 from ganvas.checkpoint import Checkpoint
+from ganvas.cli import statistics
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, LatentZ, open_space
 from ganvas.latent.encoder import train_encoder
@@ -46,11 +47,23 @@ def test_pictures_that_are_not_square() -> None:
         assert dense.in_features == 16 * values
 
 
-def test_learned_directions_turn_to_what_can_be_seen() -> None:
+@pytest.mark.parametrize("broad", [4096, 4])
+def test_learned_directions_turn_to_what_can_be_seen(broad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.latent.learned.BROAD", broad)
     vectors, scores = learn(space(), 4, steps=600, rate=1e-2)
     torch.testing.assert_close(vectors @ vectors.t(), torch.eye(4), atol=0.05, rtol=0)
     assert vectors[:, :4].square().sum() > 3, "of 4, where a random turn has 2"
     assert (scores > 0.85).all()
+
+
+def test_directions_of_a_wide_space_are_told_apart_without_a_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 65,536 numbers, which a file of 133 kB may have, it takes 17 GB."""
+    monkeypatch.setattr("ganvas.latent.learned.TEST_BATCHES", 1)
+    wide = open_space(ganvas.wrap(Half(), latent_dim=65_536), "z")
+    vectors, _ = learn(wide, 3, steps=2, batch=4)
+    torch.testing.assert_close(vectors @ vectors.t(), torch.eye(3), atol=1e-4, rtol=0)
+    found = statistics._discovery(wide, [], 1, 0, lambda name: lambda done, total: None)
+    assert list(found) == ["discovery of 16 random", "discovery of 16 coordinates"]
 
 
 def test_networks_learn_of_all_classes_however_small_their_batches(

@@ -152,7 +152,8 @@ def test_a_wide_space_is_measured_by_fewer_samples(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     size = ganvas.load("fashion", device="cpu").latent_dim
-    monkeypatch.setattr("ganvas.latent.statistics.MOST_NUMBERS", 60 * size)
+    monkeypatch.setattr("ganvas.latent.space.MOST_NUMBERS", 60 * size)
+    monkeypatch.setattr("ganvas.latent.space.FEWEST", 1)
     assert main(["statistics", "fashion", "--n", "80", "--spaces", "z", "--json"]) == 0
     said = capsys.readouterr()
     (row,) = json.loads(said.out)["spaces"].values()

@@ -30,6 +30,34 @@ from ganvas.latent.supervised import (
 from tests.latent.test_space import ours
 
 
+class Bright(nn.Module):
+    """The mean of 600 numbers, which decides the brightness, and some of them."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(z.mean(1, keepdim=True) * 20 + 0.1 * z[:, :64]).reshape(-1, 1, 8, 8)
+
+
+def test_the_hyperplane_of_a_wide_space_is_found_in_what_its_points_span(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Copies of 512 points of 65,536 numbers, in float64, were more than a gigabyte."""
+    space = open_space(ganvas.wrap(Bright(), latent_dim=600), "z")
+    whole, seen = from_attribute(space, "brightness", samples=450), list[tuple[int, int]]()
+    plain = supervised.control
+
+    def noted(learner: Any, x: Any, high: Any, seed: int = 0) -> supervised.Control:
+        seen.append(x.shape)
+        return plain(learner, x, high, seed)
+
+    monkeypatch.setattr(supervised, "control", noted)
+    monkeypatch.setattr(supervised, "WIDE", 599)
+    found = from_attribute(space, "brightness", samples=450)
+    assert seen[0][1] == seen[0][0] < 450
+    assert float(found.vector @ whole.vector) == pytest.approx(1, abs=1e-3), "but for where its descent stops"
+    assert found.made == whole.made
+    assert found.score == pytest.approx(whole.score)
+
+
 def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The clicks of somebody who marks bright pictures: the direction brightens samples that were never shown."""
     model = ganvas.load("fashion", device="cpu")

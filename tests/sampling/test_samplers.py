@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -319,6 +320,18 @@ def test_gradients_are_taken_of_as_many_pictures_as_there_is_room_for() -> None:
     assert candidates.samples.shape == (40, 1, 8, 8)
     whole = torch.func.vmap(torch.func.grad(lambda z: module(z[None]).mean()))(u)
     torch.testing.assert_close(slope, whole, atol=1e-6, rtol=1e-4)
+
+
+def test_banks_of_a_wide_space_are_smaller_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 65,536 numbers a bank of 10,000 took 5 GB, and the square of a Jacobian 34."""
+    # The package has the function under the name of its module.
+    module = import_module("ganvas.sampling.reweight")
+    monkeypatch.setattr(module, "MOST_BANK", 200 * identity().model.latent_dim)
+    drawn = samplers.get("reweight")(identity(), log_ratio, 4, bank=500, steps=2)
+    assert drawn.info["one_off_forwards"] == 200
+    monkeypatch.setattr("ganvas.sampling.volume.MOST_SLOPES", 1)
+    with pytest.raises(GanvasError, match=r"1 are the most\. Take --sampler truncate"):
+        samplers.get("polarity")(identity(), log_ratio, 4)
 
 
 def test_the_bank_of_reweight_keeps_no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The numbers beside the picture: usual samples pass, broken ones do not, and repair helps."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -59,6 +61,55 @@ def test_looks_of_many_are_held_once(fashion: Renderer, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "cdist", counted)
     assert torch.allclose(_distances(points[:9], points), plain(points[:9], points), atol=1e-3)
     assert max(compared) <= 1024
+
+
+def test_points_of_a_wide_space_are_compared_some_at_a_time(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """White in float64, and copied to be compared, 1,024 of 65,536 numbers took 2 GB before the page was served."""
+    gauge, space, most = fashion.gauge, fashion.space, list[int]()
+    points = space.numbered(90)
+    views = fashion.model.sample(90)
+    whole = gauge._signs(space, points, views, views, None).values["points"], gauge._white(space, points)
+    plain = torch.cdist
+
+    def counted(a: torch.Tensor, b: torch.Tensor, **how: str) -> torch.Tensor:
+        if b.shape[1] == space.size:
+            most.extend((len(a), len(b)))
+        return plain(a, b, **how)
+
+    monkeypatch.setattr(torch, "cdist", counted)
+    monkeypatch.setattr("ganvas.latent.space.PART", 40 * space.size)
+    assert gauge._own is not None
+    gauge._known(space)
+    most.clear()
+    found = gauge._signs(space, points, views, views, None).values["points"]
+    assert torch.allclose(found, whole[0], atol=1e-4)
+    assert torch.allclose(gauge._white(space, points), whole[1], atol=1e-5)
+    assert max(most) == 40
+    monkeypatch.setattr("ganvas.web.quality.WIDE", space.size - 1)
+    alone = gauge._signs(space, points[:1], views[:1], views[:1], None).values["points"]
+    assert torch.allclose(alone, whole[0][:1], atol=1e-4)
+
+
+def test_axes_of_a_wide_space_are_those_of_fewer_points(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A singular value decomposition of 1,024 points of 65,536 numbers takes half a gigabyte beside three copies of them."""
+    space, seen = fashion.space, list[int]()
+    plain = torch.linalg.svd
+
+    def counted(points: torch.Tensor, **how: bool) -> Any:
+        seen.append(len(points))
+        return plain(points, **how)
+
+    monkeypatch.setattr(torch.linalg, "svd", counted)
+    usual = fashion._axes(space)
+    monkeypatch.setattr("ganvas.latent.space.MOST_NUMBERS", 2000 * space.size)
+    monkeypatch.setattr("ganvas.web.renderer.WIDE", space.size - 1)
+    wide = fashion._axes(space)
+    assert seen == [len(space.known), 2000]
+    assert wide[1][:3].sum() == pytest.approx(float(usual[1][:3].sum()), rel=0.1)
 
 
 def test_noise_is_not_shown_as_fine(fashion: Renderer) -> None:

@@ -107,10 +107,7 @@ def run(
 
 def _count(space: "LatentSpace", n: int) -> int:
     """Samples that a space is measured by, of n."""
-    from ganvas.latent.statistics import MOST_NUMBERS
-
-    count = min(n, MOST_NUMBERS // space.size)
-    if count < n:
+    if (count := space.affords(n)) < n:
         words = f"A point of {space.name} has {space.size:,} numbers: it is measured by {count:,} samples."
         _shared.say(words, beside=True)
     return count
@@ -229,7 +226,7 @@ def _discovery(space: "LatentSpace", given: list[Any], steps: int, seed: int, sh
 
     own = [each for each in given if each.space == space.name]
     count = len(own) or min(16, space.size)
-    sets = {"random": random_directions(space, count, seed)[0], "coordinates": torch.eye(space.size)[:count]}
+    sets = {"random": random_directions(space, count, seed)[0], "coordinates": torch.eye(count, space.size)}
     if own:
         sets["given"] = torch.stack([each.vector.flatten() for each in own])
     return {

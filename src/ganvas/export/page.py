@@ -214,11 +214,10 @@ def _shell(space: LatentSpace) -> tuple[Tensor, Tensor | None]:
         # Squared lengths are chi-squared; its quantiles.
         shares = (torch.arange(4096, dtype=torch.float64) + 0.5) / 4096
         return torch.from_numpy(2 * gammaincinv(space.size / 2, shares.numpy())), None
-    steps = (space.known - space.mean).flatten(1)
-    lengths = space.whiten(steps).square().sum(1).sort().values
+    lengths, device = space.known_lengths, space.model.device
     if space.size > WIDEST:
-        return lengths, space.whiten(torch.ones(1, space.size, device=steps.device))[0]
-    return lengths, space.whiten(torch.eye(space.size, device=steps.device))
+        return lengths, space.whiten(torch.ones(1, space.size, device=device))[0]
+    return lengths, space.whiten(torch.eye(space.size, device=device))
 
 
 def _shares(values: Tensor) -> Tensor:

@@ -88,13 +88,13 @@ def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:
     if classes and space.model.generator.num_classes:
         found |= {name: space.mean_of(torch.tensor([_class(space, name)]))[0] for name in classes}
     elif classes:
-        points = space.numbered(SAMPLES, seed)
+        points = space.numbered(space.affords(SAMPLES), seed)
         scores = scores_of(space, [f"class:{name}" for name in classes], points)
         for name in classes:
             chosen = scores[f"class:{name}"] > 0
             if not chosen.any():
                 raise GanvasError(
-                    f"None of {SAMPLES} samples is named {name!r} by the classifier, so it has no mean point."
+                    f"None of {len(points)} samples is named {name!r} by the classifier, so it has no mean point."
                 )
             found[name] = points[chosen.to(points.device)].mean(0)
     return torch.stack([found[name] for name in names])

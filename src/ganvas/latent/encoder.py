@@ -14,12 +14,14 @@ from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
 from ganvas.latent.invert import Inversion, Search, as_floats, choose, likeliest, scale_of
 from ganvas.latent.paths import Perception, pyramid, rows_seen, smaller, told
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import WIDE, LatentSpace
 from ganvas.model import Model
 from ganvas.networks.coded import Coded
 
 POINTS = 128
 """Width of the layers that points are encoded by."""
+NARROW = 128
+"""Numbers that a point of a wide space is told from: a last layer of 65,536 takes two gigabytes to train."""
 
 
 class Encoder(nn.Module):
@@ -48,7 +50,10 @@ class Encoder(nn.Module):
             norm = nn.BatchNorm2d(width) if oblong else nn.BatchNorm1d(width)
             layers += [fold, norm, nn.LeakyReLU(0.2)]
             inputs, width, size = width, min(256, 2 * width), [(side + 1) // 2 for side in size]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * math.prod(size), space.size))
+        layers, inputs = [*layers, nn.Flatten()], inputs * math.prod(size)
+        if space.size > WIDE:
+            layers, inputs = [*layers, nn.Linear(inputs, NARROW), nn.LeakyReLU(0.2)], NARROW
+        self.layers = nn.Sequential(*layers, nn.Linear(inputs, space.size))
         self.shape = space.shape
         self.register_buffer("mean", space.mean.detach().clone())
         self.register_buffer("std", space.std.detach().clamp(min=1e-6).clone())
@@ -80,6 +85,8 @@ def train_encoder(
            "rate": rate, "seed": seed, **told(space.model.shape)}  # fmt: skip
     if space.model.generator.num_classes > batch:
         job["classes"] = "all"  # those of before knew the first ones alone
+    if space.size > WIDE:
+        job["narrow"] = NARROW
     before, job = job, {**job, "key": space.model.key}
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
+from torch.nn.utils.parametrize import register_parametrization
 
 from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
@@ -26,6 +27,8 @@ REACH, LEAST = 6.0, 0.5
 SHIFT_WEIGHT = 0.25
 """Of the shift's error beside the cross-entropy of the direction (equation 1)."""
 TEST_BATCHES = 100
+BROAD = 4096
+"""Numbers in a point above which no matrix of their square is turned: it takes gigabytes."""
 
 
 class Reconstructor(nn.Module):
@@ -63,6 +66,14 @@ class Reconstructor(nn.Module):
         return self.which(hidden), self.far(hidden).squeeze(1)
 
 
+class _Upright(nn.Module):
+    """Columns (D, K) -> orthonormal ones that span the same, with no matrix (D, D) in between."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        found: Tensor = torch.linalg.qr(weight)[0]
+        return found
+
+
 class _Shifts(nn.Module):
     """K directions of unit length in coordinates of unit spread: learned and orthonormal, or given and frozen."""
 
@@ -75,7 +86,11 @@ class _Shifts(nn.Module):
         self.linear: nn.Module | None = None
         if given is None:
             # The authors take the matrix exponential; the Cayley map spans the same rotations at a sixth of its time.
-            self.linear = orthogonal(nn.Linear(count, space.size, bias=False), orthogonal_map="cayley")
+            self.linear = nn.Linear(count, space.size, bias=False)
+            if space.size > BROAD:
+                register_parametrization(self.linear, "weight", _Upright())
+            else:
+                orthogonal(self.linear, orthogonal_map="cayley")
         else:
             scaled = given.to(self.std) / self.std.clamp(min=1e-6)
             self.register_buffer("given", F.normalize(scaled))

@@ -29,6 +29,10 @@ KNOWN = 4096
 """Samples that mean, spread and typicality of a space without a formula are taken from."""
 FEWEST, NUMBERS = 64, 2**26
 """The least of them, and the numbers that more have: those of a large layer take gigabytes."""
+PART = 2**24
+"""Numbers of points that are made white together, in float64."""
+WIDE, MOST_NUMBERS = 2**14, 2**25
+"""Numbers in a point above which a space is wide, and in all points that are held several times over: of a wide space fewer."""
 PER_DIMENSION = 50
 """Points for each number of a point that a covariance is estimated from: eigenvalues are then right within a third."""
 WIDEST = 1024
@@ -168,6 +172,15 @@ class LatentSpace:
         """Numbers in one point."""
         return math.prod(self.shape)
 
+    def affords(self, n: int) -> int:
+        """How many of n points are taken where they are held several times over: all, but of a wide space."""
+        return arrays.fitting(self.size, MOST_NUMBERS, n, FEWEST)
+
+    def parts(self, points: Tensor) -> Sequence[Tensor]:
+        """Points, as many at a time as are made white together: 4,096 of 16,384 numbers take gigabytes."""
+        found: Sequence[Tensor] = points.split(arrays.fitting(self.size, PART, max(1, len(points))))
+        return found
+
     @cached_property
     def scorer(self) -> CriticScorer | None:
         """What gives samples their critic score; None without a critic of single samples."""
@@ -239,25 +252,27 @@ class LatentSpace:
         return steps if axes is None else steps @ axes.t()
 
     @cached_property
-    def _known_lengths(self) -> Tensor:
+    def known_lengths(self) -> Tensor:
+        """Of all `known` points, the shortest first (n,)."""
         return self._lengths(self.known).sort().values
 
     def _lengths(self, points: Tensor) -> Tensor:
         """Squared Mahalanobis distances to the mean (n,)."""
-        return self.whiten((points - self.mean).flatten(1)).square().sum(1)
+        lengths = [self.whiten((part - self.mean).flatten(1)).square().sum(1) for part in self.parts(points)]
+        return torch.cat(lengths)
 
     def typicality(self, points: Tensor) -> Tensor:
         """(n, *shape) -> (n,) in [0, 1]: the share of the space's own points that lie further from its typical shell.
 
         The two-sided tail probability of the Mahalanobis length: both the mean and the far outside are untypical.
         """
-        known, points = self._known_lengths, self.check(points)
+        known, points = self.known_lengths, self.check(points)
         below = torch.searchsorted(known, self._lengths(points)).double() / len(known)
         return (2 * torch.minimum(below, 1 - below)).clamp(0, 1).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
         """The nearest points along the ray from the mean whose length is not rarer than `least`: (n, *shape)."""
-        known, points = self._known_lengths, self.check(points)
+        known, points = self.known_lengths, self.check(points)
         arrays.number(least, "least", above=0, most=1)
         low, high = (known[round(q * (len(known) - 1))] for q in (least / 2, 1 - least / 2))
         lengths = self._lengths(points)

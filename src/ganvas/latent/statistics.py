@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,15 +14,13 @@ from ganvas import arrays
 from ganvas.errors import GanvasError, counted
 from ganvas.latent.directions import Direction, edit
 from ganvas.latent.space import LatentSpace
-from ganvas.latent.supervised import scores_of
+from ganvas.latent.supervised import scores_of, spanned
 
 Array = NDArray[np.float64]
 BINS = 20
 VOTES, GROUP = 2000, 64
 MANY = 2**24
 """Numbers of points above which they stay in their format: three copies in float64 of 3,000 pictures of 64 px are 1.2 GB."""
-MOST_NUMBERS = 2**25
-"""In all points that a space is measured by, which are held several times over: of a wide space there are fewer."""
 COLLAPSED = 1e-12
 """A code whose spread is below this share of its largest value is constant up to rounding: it says nothing of any factor."""
 
@@ -85,7 +82,7 @@ def linear_separability(
     rows = space.whiten((points - space.mean).flatten(1)).cpu()
     compared = samples if all(name.startswith("class:") for name in names) else samples // 2
     if compared <= space.size + 1:
-        rows = _spanned(rows)
+        rows = spanned(rows)
         if compared <= rows.shape[1] + 1:  # Cover 1965, theorem 1
             raise GanvasError(
                 f"A hyperplane parts any {compared:,} points of {space.size:,} numbers. Take more samples, or a smaller space."
@@ -106,14 +103,6 @@ def linear_separability(
             p = float(y_kept[where].mean()) if where.any() else 0.0
             bits += float(where.mean()) * -sum(q * np.log2(q) for q in (p, 1 - p) if q > 0)
     return float(2**bits)
-
-
-def _spanned(points: Tensor) -> Tensor:
-    """Points (n, D) by their coordinates (n, r) in what they span: w+ has many more numbers than its points vary in."""
-    values, vectors = torch.linalg.eigh(points.double() @ points.double().T)
-    kept = values > 1e-10 * values.max()
-    found: Tensor = vectors[:, kept] * values[kept].sqrt()
-    return found
 
 
 class Rescored(NamedTuple):

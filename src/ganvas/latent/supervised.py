@@ -16,7 +16,7 @@ from ganvas.errors import GanvasError, counted
 from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
 from ganvas.latent.paths import Perception, looks, pyramid, see_many
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import WIDE, LatentSpace
 
 Array = NDArray[np.float64]
 FOLDS = 5
@@ -106,7 +106,7 @@ def attribute(
             f"scores must be one number for each of the {given} points, got {tuple(scores.shape)}."
         )
     taught: Control | None = None
-    if given < FEW:
+    if given < space.affords(FEW):
         above = scores > _middle(scores)
         _two_sides(name, above, ~above)
         points, scores, taught = teach(space, points, scores, see, labels)
@@ -121,7 +121,9 @@ def attribute(
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_validate
 
-    x = white.cpu().numpy()
+    # A hyperplane and its penalty are the same in what the points span: regressions hold several copies of all numbers.
+    rows = spanned(white) if space.size > WIDE else white
+    x = rows.cpu().numpy()
     folds = StratifiedKFold(min(FOLDS, int(y.sum()), int((~y).sum())), shuffle=True, random_state=0)
     models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in STRENGTHS]
     scored = [
@@ -134,6 +136,8 @@ def attribute(
         range(len(models)), key=lambda i: (accuracies[i], float(scored[i]["test_neg_log_loss"].mean()))
     )
     normal = torch.from_numpy(models[best].fit(x, y.numpy()).coef_).to(points.device)
+    if space.size > WIDE:
+        normal = normal / rows.square().sum(0) @ rows.T @ white
     vector = without(space, space.unwhiten(normal)[0], against).reshape(space.shape)
     if taught is None:
         from sklearn.linear_model import Ridge
@@ -148,6 +152,14 @@ def attribute(
     score = accuracies[best] if taught is None else taught.accuracy
     found = Direction(name, vector, space.name, space.model.hash, "attribute", 1.0, score=score, made=made)
     return measured(space, found, see)
+
+
+def spanned(points: Tensor) -> Tensor:
+    """Points (n, D) by their coordinates (n, r) in what they span: w+ has many more numbers than its points vary in."""
+    values, vectors = torch.linalg.eigh(points.double() @ points.double().T)
+    kept = values > 1e-10 * values.max()
+    found: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return found
 
 
 def _two_sides(name: str, high: Tensor, low: Tensor) -> None:
@@ -182,7 +194,7 @@ def teach(
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
-    fresh = space.sample(TAUGHT, stream(len(points), "teach"))
+    fresh = space.sample(space.affords(TAUGHT), stream(len(points), "teach"))
     look = see_many(space, see)
     few, many = (
         torch.cat(list(looks(space, *part, look))).cpu().numpy() for part in ((points, labels), (fresh, None))
@@ -225,7 +237,7 @@ def from_attribute(
     space: LatentSpace, name: str, keep: Sequence[str] = (), samples: int = 2000, seed: int = 0
 ) -> Direction:
     """The direction of a named attribute (`ganvas.latent.attributes`, `class:NAME`) that leaves those of `keep` alone."""
-    points = space.numbered(samples, seed)
+    points = space.numbered(space.affords(samples), seed)
     scores = scores_of(space, (name, *keep), points)
     against = [attribute(space, points, scores[each], each) for each in keep]
     return attribute(space, points, scores[name], name, against)

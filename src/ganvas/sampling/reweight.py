@@ -9,10 +9,12 @@ from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import fit
-from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
+from ganvas.latent.space import WIDE, LatentSpace
+from ganvas.sampling.base import BATCH, Callback, Drawn, Ratio, Target, samplers
 
 MOST_ROUNDS = 1000
+MOST_BANK = 10_000 * WIDE
+"""Numbers in all latents of a bank: of those of a wide space there are fewer."""
 MOST_HIDDEN = 4096
 """Its weights, their gradients and what Adam keeps are 256 MiB then."""
 
@@ -40,6 +42,7 @@ def reweight(
     most, bank = arrays.number(most, "most", above=1), arrays.count(bank, "bank", 100)
     steps, hidden = arrays.count(steps, "steps"), arrays.count(hidden, "hidden", most=MOST_HIDDEN)
     target = Target(space, ratio, n, generator, labels)
+    bank = arrays.fitting(space.model.latent_dim, MOST_BANK, bank, 100)
     noise, log_ratio = _bank(target, bank)
     one_off, target.forwards = target.forwards, 0
     weights = (log_ratio - log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
@@ -89,10 +92,13 @@ def reweight(
 def _bank(target: Target, count: int) -> tuple[Tensor, Tensor]:
     """Noise and log ratios of so many latents; their samples, 2 GB of 256 px, are not kept."""
     labels = target.bank_labels(count)
-    noise, ratios = list[Tensor](), list[Tensor]()
-    for start in range(0, count, target.most):
-        here = min(target.most, count - start)
+    noise, ratios = torch.empty(0), list[Tensor]()
+    most = target.most if target.space.model.latent_dim <= WIDE else BATCH
+    for start in range(0, count, most):
+        here = min(most, count - start)
         drawn = target.draw(here, None if labels is None else labels[start : start + here])
-        noise.append(drawn.noise)
+        # One piece of memory: of all parts and their whole there would be two.
+        noise = noise if start else drawn.noise.new_empty(count, drawn.noise.shape[1])
+        noise[start : start + here] = drawn.noise
         ratios.append(drawn.log_ratio)
-    return torch.cat(noise), torch.cat(ratios)
+    return noise, torch.cat(ratios)

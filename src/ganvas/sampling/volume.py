@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
+from ganvas.latent.finders import MOST_SLOPES
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.space import LatentSpace, LatentZ
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
@@ -37,6 +38,11 @@ def log_volumes(
 
     `labels` (n,) are the classes of the samples; all classes in turn where nobody says.
     """
+    if (size := space.model.latent_dim) > MOST_SLOPES:
+        raise GanvasError(
+            f"polarity and magnet take the derivative by each of the {size:,} numbers of z; {MOST_SLOPES:,} are the most. Take "
+            "--sampler truncate."
+        )
     home = _Noise(space)
     noise, labels = home.check(noise), space.labels(len(noise), labels)
     found = []

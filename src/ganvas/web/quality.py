@@ -19,6 +19,7 @@ from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import small_pyramid
+from ganvas.latent.space import WIDE
 from ganvas.model import ROWS, Model, all_over
 from ganvas.model_data import classifier_of
 from ganvas.networks import from_uint8
@@ -218,8 +219,7 @@ class Gauge:
         assert self.ratio is not None
         ratio = self.ratio
         if near is not None:
-            known, _ = self._known(near)
-            crowd = torch.cdist(self._white(near, points), known)[0].topk(CROWD, largest=False).indices
+            crowd = self._from_known(near, points)[0].topk(CROWD, largest=False).indices
             with torch.no_grad():
                 points = near.project((points + near.known[crowd].mean(0)) / 2, RARE)
 
@@ -318,8 +318,13 @@ class Gauge:
         looks = self._looks(self.real.images)
         return looks, _radii(looks)
 
+    @torch.no_grad()
     def _white(self, space: LatentSpace, points: Tensor) -> Tensor:
-        return space.whiten((points - space.mean).flatten(1)).float().cpu()
+        found, done = torch.empty(len(points), space.size), 0
+        for part in space.parts(points):
+            found[done : done + len(part)] = space.whiten((part - space.mean).flatten(1))
+            done += len(part)
+        return found
 
     def _known(self, space: LatentSpace) -> tuple[Tensor, Tensor]:
         """Points of the space where it is white, and the radius of each one's ball."""
@@ -327,6 +332,16 @@ class Gauge:
             known = self._white(space, space.known)
             self._whites[space.name] = known, _radii(known)
         return self._whites[space.name]
+
+    def _from_known(self, space: LatentSpace, points: Tensor) -> Tensor:
+        """Distances of points (n, *shape) to these (n, m), some of either at a time: all would be copied."""
+        known = space.parts(self._known(space)[0])
+        white = (self._white(space, part) for part in space.parts(points))
+        # One point of a wide space by plain differences: a product copies all known ones, and takes eight times as long.
+        alone = space.size > WIDE and len(points) == 1
+        mode = "donot_use_mm_for_euclid_dist" if alone else "use_mm_for_euclid_dist_if_necessary"
+        rows = [torch.cat([torch.cdist(few, part, compute_mode=mode) for part in known], 1) for few in white]
+        return torch.cat(rows)
 
     def _away(self, looks: Tensor) -> Tensor:
         """Distances to all real images (n, m): as the eye sees them, since a classifier's features can be fooled where the
@@ -338,8 +353,7 @@ class Gauge:
     ) -> "_Signs":
         """Without `images`: of the own samples."""
         own = images is None
-        known, radii = self._known(space)
-        found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
+        found = {"points": (self._from_known(space, points) / self._known(space)[1]).amin(1)}
         looks, away = self._looks(views), None
         if self.real is not None:
             away = self._away(looks)

@@ -43,6 +43,7 @@ from ganvas.latent.likeness import MOST as MOST_ALIKE
 from ganvas.latent.likeness import Likeness
 from ganvas.latent.paths import NUMBERS, pyramid
 from ganvas.latent.restore import Part, half, tasks
+from ganvas.latent.space import KNOWN, WIDE
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
 from ganvas.networks import GeneratorBase, StyleBased
@@ -726,7 +727,8 @@ class Renderer:
 
     def _axes(self, space: LatentSpace) -> tuple[Tensor, Tensor]:
         """Principal axes (k, D) of a space's own points, and their spread along each (k,)."""
-        away = (space.known - space.mean).flatten(1)
+        known = space.known if space.size <= WIDE else space.known[: space.affords(KNOWN)]
+        away = (known - space.mean).flatten(1)
         _, values, axes = torch.linalg.svd(away.float(), full_matrices=False)
         most = self.axes
         return axes[:most], values[:most].clamp(min=1e-6) / len(away) ** 0.5
