@@ -203,6 +203,17 @@ def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:
         read_scores(tmp_path / "none.csv")
 
 
+def test_more_scores_than_there_is_room_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """800,000 lines, 7 MB, took 6.5 GB."""
+    space = open_space(ganvas.load("fashion", device="cpu"), "z")
+    monkeypatch.setattr("ganvas.latent.supervised.MOST_SCORED", 99 * space.size)
+    (tmp_path / "many.csv").write_text("".join(f"{i},{i % 2}\n" for i in range(100)))
+    with pytest.raises(GanvasError, match=r"has 100 scores; of points of \d+ numbers at most 99 are taken"):
+        from_scores(space, tmp_path / "many.csv")
+
+
 def test_a_lock_leaves_the_linear_score_of_the_other_where_it_was() -> None:
     """In a correlated space: the score of the locked attribute is linear, so along the projected direction it is constant."""
     space = open_space(ours(), "w")

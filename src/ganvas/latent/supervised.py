@@ -27,6 +27,8 @@ FEW = 400
 TAUGHT = 2000
 TEACHER_AXES = 30
 """Principal axes of the pictures' features that the teacher sees."""
+MOST_SCORED = 2**23
+"""Numbers in all points that a file scores, which the fits hold some sixteen times over."""
 SHUFFLES = 199
 """How often scores are shuffled to see what accuracy chance gives."""
 CHANCE = 0.05
@@ -248,6 +250,11 @@ def from_scores(
 ) -> Direction:
     """The direction of a person's scores (`read_scores`) for the samples of `seed`, called like the file."""
     numbers, scores = read_scores(path)
+    if len(numbers) > (most := arrays.fitting(space.size, MOST_SCORED, len(numbers))):
+        raise GanvasError(
+            f"{path} has {counted(len(numbers), 'score')}; of points of {space.size:,} numbers at most {most:,} are taken. Some "
+            "hundreds will do."
+        )
     # What is kept is known from samples, not from the few that a person rated.
     against = [from_attribute(space, each, (), samples, seed) for each in keep]
     labels = space.model.labels_at(numbers)

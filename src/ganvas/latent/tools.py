@@ -212,9 +212,10 @@ def find_directions(
     """
     check_method(method, attribute, scores, keep)
     where = space_of(model, space)
-    if scores is not None or attribute is not None:
+    if attribute is not None:
         progress(f"scores of {samples:,} samples", 0, 1)
     if scores is not None:
+        progress(f"scores of {File(scores).name}", 0, 1)
         return Directions([supervised.from_scores(where, File(scores), keep, samples, seed)])
     if attribute is not None:
         return Directions([supervised.from_attribute(where, attribute, keep, samples, seed)])
