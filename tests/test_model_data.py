@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, NetworkConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import open_extractor
@@ -29,7 +29,7 @@ from ganvas.model_data import (
     real_images_of,
     unseen,
 )
-from ganvas.networks import GeneratorBase
+from ganvas.networks import GeneratorBase, build_generator
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
 from tests.latent.test_space import ours
@@ -356,3 +356,13 @@ def test_classes_of_own_data_that_have_changed_are_those_of_their_names(
         path.write_bytes(kept)
     assert data.class_names == WORDS
     assert data.take_labels().tolist() == [1 + each for each in plain.take_labels().tolist()]
+
+
+def test_classes_have_no_names_of_others() -> None:
+    """A model of before, of twelve classes, whose data were called fashion-mnist had ten names: its page was a traceback."""
+    found = ganvas.load("fashion", device="cpu")
+    info = replace(found.info, class_names=None)
+    assert len(class_names(replace(found, info=info))) == 10
+    config = NetworkConfig("dcgan", latent_dim=4, conditional=True, generator={"channels": 2})
+    generator = build_generator(config, (1, 28, 28), 12)
+    assert class_names(replace(found, generator=generator, info=info)) == ()

@@ -252,5 +252,8 @@ def class_names(model: Model) -> tuple[str, ...]:
     Files of before named them for conditional models alone: for the known sets the names are known all the
     same.
     """
-    names = model.info.class_names
-    return CLASSES.get(data_of(model), ()) if names is None else names
+    names, classes = model.info.class_names, model.generator.num_classes
+    if names is not None:
+        return names
+    known = CLASSES.get(data_of(model), ())
+    return known if classes in (0, len(known)) else ()

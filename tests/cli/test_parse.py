@@ -209,6 +209,19 @@ def test_completion_completes() -> None:
     assert done.stdout.split() == ["dissect"]
 
 
+@pytest.mark.parametrize(
+    "argv", [["info", "a", "b\x1b]52;c;eA==\x07"], ["walk", "fashion", "--kind", "\x1b[31mx"]]
+)
+def test_words_that_do_not_fit_are_spelled_out(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`ganvas info *` sent what stands in the name of a stranger's file to the terminal, clipboards among it."""
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    said = capsys.readouterr()
+    assert not {"\x1b", "\x07"} & set(said.out + said.err)
+    assert "\\x1b" in said.err
+
+
 def test_completion_imports_nothing_of_the_current_folder(tmp_path: Path) -> None:
     """At each TAB in a stranger's folder its `typing.py` ran."""
     (tmp_path / "typing.py").write_text("open('ran', 'w')")

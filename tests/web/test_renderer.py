@@ -344,3 +344,17 @@ def test_threads_of_pages_import_nothing_at_the_same_moment(tmp_path: Path) -> N
         env={**os.environ, "GANVAS_CACHE": str(tmp_path)},
     )  # fmt: skip
     assert done.stdout == "[]\n"
+
+
+def test_an_attribute_may_have_a_name_that_no_file_can(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Percent by percent, forty letters of Cyrillic are 240: a lock on such a class was an error of the system."""
+    asked: list[str] = []
+    direction = fashion.directions("random")[0]
+    monkeypatch.setattr(
+        "ganvas.web.renderer.from_attribute", lambda space, name: asked.append(name) or direction
+    )
+    for name in ("class:" + 40 * "\u0416", "class:" + 41 * "\u0416"):
+        fashion.named(name)
+    assert [len(name) for name in asked] == [46, 47]

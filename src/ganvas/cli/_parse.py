@@ -3,8 +3,11 @@
 import dataclasses
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 from itertools import chain, takewhile
 from pathlib import Path
 from textwrap import fill
@@ -13,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import tyro
 
 from ganvas.cli import _shared
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, printable
 
 MARKERS = (tyro.conf.FlagCreatePairsOff,)
 QUIET = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
@@ -35,12 +38,31 @@ def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
     paragraphs = (fill(part, 80, subsequent_indent="  ") for part in about.split("\n\n"))
     text = "\n\n".join([*paragraphs, f"Example: {example}"])
     command = prepared(run, name)
+    # Of a file that a pattern of the shell found: the name would be said as it is.
+    odd = any(printable(word) != word for word in argv)
     try:
-        return tyro.cli(command, args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
+        with redirect_stderr(Spelled()) if odd else nullcontext():
+            return tyro.cli(command, args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
     except SystemExit as stopped:
         if stopped.code == 2 and (words := spaced(run, argv)):
             _shared.say(words, beside=True)
         raise
+
+
+class Spelled(StringIO):
+    """Writes to what is stderr now, with what could rewrite the screen spelled out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.through = sys.stderr
+
+    def write(self, text: str) -> int:
+        """As a file does."""
+        return self.through.write(printable(text))
+
+    def flush(self) -> None:
+        """As a file does."""
+        self.through.flush()
 
 
 def spaced(run: Run, argv: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """A state in, pixels and numbers out. Knows models, spaces and ratios, and nothing of the web."""
 
 import copy
+import hashlib
 import logging
 import math
 import threading
@@ -104,6 +105,8 @@ IMPORTED = (
     "scipy.interpolate", "matplotlib.backends.backend_agg", "matplotlib.figure",
 )  # fmt: skip
 """Slow to import, and in circles: of two threads that begin with different ones of a circle, one gets half a module."""
+LONGEST_SPELLED = 200
+"""Letters of an attribute in the name of a file."""
 REST = 0.5
 """Seconds without a picture asked for, after which what can wait goes on."""
 
@@ -645,7 +648,12 @@ class Renderer:
         """The direction of an attribute: brightness, class:NAME, ...; of series trend, volatility:COLUMN, ..."""
         whole = name == CRITIC_SCORE or self.plots  # the critic sees whole pictures
         space = self._own_space if whole else self.view.space
-        return self._kept(f"attribute-{quote(name, safe='')}", lambda: [from_attribute(space, name)])[0]
+        spelled = quote(name, safe="")
+        if (
+            len(spelled) > LONGEST_SPELLED
+        ):  # forty letters of Cyrillic are more than the name of a file may have
+            spelled = hashlib.sha256(name.encode()).hexdigest()
+        return self._kept(f"attribute-{spelled}", lambda: [from_attribute(space, name)])[0]
 
     def locked(self, direction: Direction, locks: Sequence[str]) -> Direction:
         """The direction less what it does to the locked attributes."""
