@@ -180,7 +180,15 @@ def test_a_row_opens_no_file_outside_of_the_data_set(monkeypatch: pytest.MonkeyP
     for name, folder in (("secret", tmp_path), ("fetched", cache)):
         Image.new("L", (8, 8), 200).save(folder / f"{name}.png")
     features = {"picture": FakeImage()}
+    fetched, private = (
+        tmp_path / "hub" / f"datasets--{name}" / "x.png" for name in ("org--name", "me--private")
+    )
+    for file in (fetched, private):
+        file.parent.mkdir(parents=True)
+        Image.new("L", (8, 8), 200).save(file)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     refused = [
+        private,
         tmp_path / "secret.png",
         cache / "../secret.png",
         "secret.png",
@@ -190,8 +198,9 @@ def test_a_row_opens_no_file_outside_of_the_data_set(monkeypatch: pytest.MonkeyP
         install(monkeypatch, features, odd={1: {"bytes": None, "path": path}}, cache=cache)
         with pytest.raises(GanvasError, match=r"Row 1 of hub:org/name names a file outside of the data set"):
             load_dataset("hub:org/name")
-    install(monkeypatch, features, odd={1: {"bytes": None, "path": str(cache / "fetched.png")}}, cache=cache)
-    assert load_dataset("hub:org/name").take(torch.tensor([1]))[0].unique().tolist() == [200]
+    for file in (fetched, cache / "fetched.png"):
+        install(monkeypatch, features, odd={1: {"bytes": None, "path": str(file)}}, cache=cache)
+        assert load_dataset("hub:org/name").take(torch.tensor([1]))[0].unique().tolist() == [200]
 
 
 @pytest.mark.parametrize(

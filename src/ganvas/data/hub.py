@@ -77,13 +77,13 @@ def _sound(source: str, name: str, content: bytes, found: Facts | str) -> Facts:
     return found
 
 
-def _homes(hub: Any, name: str) -> list[Path]:
-    """Where files of a data set may lie that are no part of its table: what the library fetched, or a folder that is given."""
+def _homes(hub: Any, builder: Any, name: str) -> list[Path]:
+    """Where files of a data set may lie that are no part of its table: what was fetched of it, or a folder that is given."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     config = hub.config
     folders = [
-        HF_HUB_CACHE,
+        os.path.join(HF_HUB_CACHE, f"datasets--{builder.repo_id or name}".replace("/", "--")),
         config.HF_DATASETS_CACHE,
         config.DOWNLOADED_DATASETS_PATH,
         config.EXTRACTED_DATASETS_PATH,
@@ -125,7 +125,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     names = tuple(show(each) for each in features[label].names) if label else ()
     check_count(len(given), len(names), config.source)
     check_names(names, f"{config.source}: the names of classes")
-    kind, homes = features[image], _homes(hub, name)
+    kind, homes = features[image], _homes(hub, builder, name)
     # Of other columns the library would decode what lies there, too.
     bare = table.select_columns([image]).cast_column(image, hub.Image(decode=False))
     items: Any = HubItems(bare, config.source, homes)
