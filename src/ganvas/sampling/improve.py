@@ -190,7 +190,7 @@ def improve_model(
     )
     if told:
         found.words.append(
-            f"{told}, so that they may lie farther from samples than others would: compare samplers by these figures, no models."
+            f"{told}, so that they may lie farther from samples than others would: compare samplers by these figures, not models."
         )
     about = {
         "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": evaluator.extractor.id,
