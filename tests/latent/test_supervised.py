@@ -18,6 +18,7 @@ from ganvas.latent.arithmetic import arithmetic
 from ganvas.latent.directions import edit, find, keeping, load_directions, without
 from ganvas.latent.statistics import rescore
 from ganvas.latent.supervised import (
+    SHUFFLES,
     attribute,
     control,
     from_attribute,
@@ -208,7 +209,8 @@ def test_more_scores_than_there_is_room_for_are_refused(
 ) -> None:
     """800,000 lines, 7 MB, took 6.5 GB."""
     space = open_space(ganvas.load("fashion", device="cpu"), "z")
-    monkeypatch.setattr("ganvas.latent.supervised.MOST_SCORED", 99 * space.size)
+    # The points have fewer numbers than there are shufflings.
+    monkeypatch.setattr("ganvas.latent.supervised.MOST_SCORED", 99 * (SHUFFLES + 1))
     (tmp_path / "many.csv").write_text("".join(f"{i},{i % 2}\n" for i in range(100)))
     with pytest.raises(GanvasError, match=r"has 100 scores; of points of \d+ numbers at most 99 are taken"):
         from_scores(space, tmp_path / "many.csv")

@@ -28,7 +28,7 @@ TAUGHT = 2000
 TEACHER_AXES = 30
 """Principal axes of the pictures' features that the teacher sees."""
 MOST_SCORED = 2**23
-"""Numbers in all points that a file scores, which the fits hold some sixteen times over."""
+"""Numbers in all points that a file scores, or in all shufflings of these, which are held some sixteen times over."""
 SHUFFLES = 199
 """How often scores are shuffled to see what accuracy chance gives."""
 CHANCE = 0.05
@@ -250,7 +250,7 @@ def from_scores(
 ) -> Direction:
     """The direction of a person's scores (`read_scores`) for the samples of `seed`, called like the file."""
     numbers, scores = read_scores(path)
-    if len(numbers) > (most := arrays.fitting(space.size, MOST_SCORED, len(numbers))):
+    if len(numbers) > (most := arrays.fitting(max(space.size, SHUFFLES + 1), MOST_SCORED, len(numbers))):
         raise GanvasError(
             f"{path} has {counted(len(numbers), 'score')}; of points of {space.size:,} numbers at most {most:,} are taken. Some "
             "hundreds will do."
