@@ -198,5 +198,5 @@ def test_labels_that_do_not_fit_beside_the_images_are_refused(
         (tmp_path / f"train-{kind}-ubyte").write_bytes(start + bytes(20_000))
     monkeypatch.setattr(limits, "ALWAYS", 2**20)
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "1")
-    with pytest.raises(GanvasError, match="with its labels holds 1 MB, more than"):
+    with pytest.raises(GanvasError, match="with its labels holds 3 MB, more than"):
         load_dataset(str(tmp_path))

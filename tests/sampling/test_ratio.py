@@ -625,6 +625,22 @@ def test_conditional_models_need_the_labels_of_real_samples() -> None:
     assert again.report.fake == 200
 
 
+def test_a_ratios_file_does_not_choose_how_many_samples_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten megabytes of a stranger's had five million drawn, for hours, where four were wanted."""
+    space = LatentZ(ganvas.wrap(Classes(), latent_dim=2, shape=(2,), num_classes=2))
+
+    def judge(samples: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return -(samples - labels[:, None]).square().sum(1)
+
+    labels = torch.arange(400) % 2
+    ratio = fit_ratio(space, 0.5 * torch.randn(400, 2) + labels[:, None], labels, critic=judge)
+    monkeypatch.setattr("ganvas.sampling.ratio.MOST_REFIT", 150)
+    again = ratio.refit(Truncated(space, 1.0, "threshold"))
+    assert (again.report.fake, again.report.real) == (150, 150)
+    assert ratio.refit(Truncated(space, 1.0, "threshold"), fake=300).report.fake == 300
+
+
 @pytest.mark.parametrize("shape", [(3, 16, 32), (1, 12, 12), (1, 128, 128)])
 @pytest.mark.parametrize("critic", ["own", "fresh"])
 def test_a_ratio_of_pictures_of_any_size_is_opened_again(

@@ -18,12 +18,12 @@ from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
 from ganvas.data.fitted import as_config, from_arrays
 from ganvas.data.labels import number, shorten
-from ganvas.data.limits import EACH_SERIES, check_growth, check_memory, memory_limit
+from ganvas.data.limits import EACH_LABEL, EACH_SERIES, check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
 from ganvas.data.series import Table
 from ganvas.data.tables import of_arrays
 from ganvas.errors import GanvasError, counted
-from ganvas.series import MOST_COLUMNS
+from ganvas.series import LONGEST_NAME, MOST_COLUMNS
 from ganvas.types import Shape
 
 WANTED = (
@@ -60,8 +60,14 @@ class Header:
 
     @property
     def held(self) -> int:
-        """Bytes that it takes in memory."""
-        return self.nbytes * (2 if self.fortran and len(self.shape) > 1 else 1)
+        """Bytes that it takes in memory; texts are sorted, and held three times for that."""
+        texts = 3 if self.dtype.kind == "U" else 1
+        return self.nbytes * max(texts, 2 if self.fortran and len(self.shape) > 1 else 1)
+
+    @property
+    def pictures(self) -> int:
+        """How many it holds, where it holds any."""
+        return self.shape[0] if self.dtype == np.uint8 and len(self.shape) > 2 else 0
 
     @property
     def last(self) -> bool:
@@ -129,7 +135,8 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset 
             _check(header, path, config)
             streams = header.nbytes > memory_limit() and header.dtype == np.uint8  # series do not
             if not streams:
-                check_memory(header.held, str(path), "Take a part of it")
+                size = header.held + EACH_LABEL * header.pictures
+                check_memory(size, str(path), "Take a part of it")
                 array = _read_array(file, header)
     except GanvasError:
         raise
@@ -161,7 +168,8 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
             check_memory(
                 headers[each].held, f"{each} in {path}", "Save it as .npy, which can stay on the disk"
             )
-    check_memory(sum(each.held for each in headers.values()), str(path), "Take a part of it")
+    noted = EACH_LABEL * headers[name].pictures * (2 if "labels" in headers else 1)
+    check_memory(sum(each.held for each in headers.values()) + noted, str(path), "Take a part of it")
     _check(headers[name], path, config)
     count = headers[name].shape[0]
     if "labels" in headers and headers["labels"].shape != (count,):
@@ -234,6 +242,11 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
         raise GanvasError(f"{what} is an array of format {version[0]}.{version[1]}. {WANTED}")
+    if dtype.kind == "U" and dtype.itemsize > 4 * LONGEST_NAME:
+        raise GanvasError(
+            f"{what} has room for {dtype.itemsize // 4:,} letters in each text; names of classes and columns have at most "
+            f"{LONGEST_NAME:,}."
+        )
     if dtype.hasobject:
         raise GanvasError(f"{what} cannot be read: it holds Python objects, which are pickles. {WANTED}")
     if any(type(length) is not int or length < 0 for length in shape):

@@ -16,7 +16,7 @@ from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
 from ganvas.data.fitted import from_arrays
 from ganvas.data.labels import number
-from ganvas.data.limits import check_growth, check_memory
+from ganvas.data.limits import EACH_LABEL, check_growth, check_memory
 from ganvas.data.listing import show
 from ganvas.errors import GanvasError, counted
 
@@ -33,8 +33,6 @@ URLS = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 }
-EACH_LABEL = 64
-"""Bytes that a label takes while it is numbered."""
 BLOCK = 2**24
 """Bytes that are read at a time."""
 SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
@@ -110,9 +108,10 @@ def load_folder(
         raise GanvasError(
             f"{path} holds {counted(len(images), 'image')} and {counted(len(given), 'label')}; expected as many."
         )
+    # Beside the images: their sizes, and labels as numbers that are looked up in one another.
+    noted = EACH_LABEL * (len(images) + (0 if given is None else len(given)))
+    check_memory(images.nbytes + noted, f"{path} with its labels", "Take a part of it")
     if given is not None:
-        # Beside the images, and as numbers that are looked up in one another.
-        check_memory(images.nbytes + EACH_LABEL * len(given), f"{path} with its labels", "Take a part of it")
         given = given.long()
     if given is not None and class_names and int(given.max()) >= len(class_names):
         raise GanvasError(

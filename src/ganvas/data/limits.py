@@ -20,6 +20,8 @@ ALWAYS = 2**28
 
 EACH_SERIES = 600
 """Bytes that a series takes beside its numbers, while it is read and cut: of many short ones it is most of them."""
+EACH_LABEL = 64
+"""Bytes that a label takes while it is numbered, and the size of a picture while those of all are looked at."""
 
 
 def _number(name: str, text: str) -> float:

@@ -35,6 +35,8 @@ from ganvas.sampling.critics import (
 from ganvas.types import Progress
 
 Which = Literal["auto", "own", "fresh", "features"]
+MOST_REFIT = 2**14
+"""Real samples that another proposal is compared with."""
 LEAST_REAL = 100
 """Held-out real samples below which a calibration is refused."""
 FEW_REAL = 500
@@ -140,7 +142,7 @@ class LogRatio:
     ) -> "LogRatio":
         """The same critic calibrated anew for samples of another proposal (a `Truncated` space, refined samples).
 
-        The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by
+        The real samples' logits are kept, of which `MOST_REFIT` count; `fake` samples are drawn, as many as these by
         default, of the same classes. With `labels` only real samples of these classes count, where there are enough.
         """
         on_real, kinds, groups = self.real_logits, self.real_labels, self.real_groups
@@ -149,6 +151,10 @@ class LogRatio:
             if int(mine.sum()) >= LEAST_REAL:
                 on_real, kinds = on_real[mine], kinds[mine]
                 groups = None if groups is None else groups[mine]
+        if len(on_real) > MOST_REFIT:
+            chosen = torch.randperm(len(on_real), generator=stream(seed, "refit real"))[:MOST_REFIT]
+            on_real = on_real[chosen]
+            kinds, groups = (None if each is None else each[chosen] for each in (kinds, groups))
         count = fake or len(on_real)
         wanted = _shared_out(labels if kinds is None else kinds, count, seed)
         drawn = draw_batches(space, count, stream(seed, "refit"), wanted)
