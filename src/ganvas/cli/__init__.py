@@ -166,6 +166,8 @@ def _settle() -> None:
     os.environ.pop("MPLBACKEND", None)
     # What pages are built with reads a file of the current folder as soon as it is imported, a pipe or gigabytes of it, too.
     os.environ["NICEGUI_STORAGE_PATH"] = os.devnull
+    # wandb would ask for a repository there, and git runs what the settings of one name.
+    os.environ["WANDB_DISABLE_GIT"] = "true"
     # Python processes that libraries begin (workers, what torch compiles) import nothing from the current folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     if "matplotlib" not in sys.modules and os.path.exists("matplotlibrc"):

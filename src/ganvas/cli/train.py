@@ -1,7 +1,6 @@
 """`ganvas train`"""
 
 import json as json_module
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -128,10 +127,7 @@ def _repeat(
 
 def _check_wandb() -> None:
     """Raise `GanvasError` for settings of wandb in the current folder: of data from anybody they would send the figures and this
-    user's key to a server of theirs. Left out, they would send to the public one what is meant for one of the user's own.
-
-    Nor does it look for a repository there: git runs what the settings of one name."""
-    os.environ["WANDB_DISABLE_GIT"] = "true"
+    user's key to a server of theirs. Left out, they would send to the public one what is meant for one of the user's own."""
     for place in (Path(folder, "settings") for folder in ("wandb", ".wandb")):
         if place.exists():
             raise GanvasError(

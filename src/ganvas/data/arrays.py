@@ -96,8 +96,8 @@ class ArrayItems:
         sizes = self.header.shape[1:]
         each = math.prod(sizes)
         try:
-            start = self.path.stat().st_size - self.header.nbytes
-            if start != self.header.start:
+            start = self.header.start
+            if self.path.stat().st_size != start + self.header.nbytes:
                 raise ValueError("it is longer or shorter")
             content = np.fromfile(self.path, np.uint8, each * (end - first), offset=start + each * first)
             images = content.reshape(end - first, *sizes)

@@ -83,6 +83,13 @@ class Room:
                 self.changed.notify_all()
 
 
+def read_picture(file: Path) -> bytes:
+    """The bytes of a file. Raises `ValueError` for one that is larger than a picture may be."""
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture")
+    return file.read_bytes()
+
+
 class FolderItems:
     """Images of a folder or .zip, decoded and resized when asked for."""
 
@@ -125,12 +132,7 @@ class FolderItems:
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises for one that is larger than a picture may be, or than it says it is."""
         if self.path.is_dir():
-            file = self.path / name
-            if file.stat().st_size > MAX_BYTES:
-                raise ValueError(
-                    f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture"
-                )
-            return file.read_bytes()
+            return read_picture(self.path / name)
         if self.zip is None or self.process != os.getpid():
             # Every worker opens its own, also one that was forked off with an open one: a file position cannot be shared.
             self.zip, self.process = zipfile.ZipFile(self.path), os.getpid()

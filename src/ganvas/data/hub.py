@@ -10,9 +10,9 @@ import torch
 
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import MAX_BYTES, Facts, decode, hush, white_of
+from ganvas.data.decode import Facts, decode, hush, white_of
 from ganvas.data.fitted import gathered
-from ganvas.data.folder import FolderItems, looked
+from ganvas.data.folder import FolderItems, looked, read_picture
 from ganvas.data.labels import check_count
 from ganvas.data.limits import memory_limit
 from ganvas.data.listing import show
@@ -41,16 +41,11 @@ class HubItems(FolderItems):
         if content is None:
             if path is None:
                 raise GanvasError(f"Row {name} of {self.source} has no picture; it cannot be taken.")
-            file = Path(os.path.abspath(path))
-            if not any(file.is_relative_to(home) for home in self.homes):
+            if not _lies_in(path, self.homes):
                 raise GanvasError(
                     f"Row {name} of {self.source} names a file outside of the data set, {show(path[:200])}; it is not opened."
                 )
-            if file.stat().st_size > MAX_BYTES:
-                raise ValueError(
-                    f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture"
-                )
-            content = file.read_bytes()
+            content = read_picture(Path(os.path.abspath(path)))
         return cast(bytes, content)
 
     def bytes_of_all(self) -> int:
@@ -58,14 +53,21 @@ class HubItems(FolderItems):
         return int(self.table.data.nbytes)
 
 
+def _lies_in(path: str, folders: Sequence[Path]) -> bool:
+    return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)
+
+
+def _given(name: str) -> list[Path]:
+    """The folder of that name, as it is called and where it is; none for a data set of the hub."""
+    return [Path(os.path.abspath(name)), Path(name).resolve()] if os.path.isdir(name) else []
+
+
 def _check_places(builder: Any, name: str) -> None:
     """Raise `ValueError` where a data set says that its tables lie elsewhere: in files of this machine, at other addresses."""
-    homes = [Path(os.path.abspath(name)), Path(name).resolve()] if os.path.isdir(name) else []
-    remote = f"hf://datasets/{builder.repo_id or name}@"
+    homes, remote = _given(name), f"hf://datasets/{builder.repo_id or name}@"
     for files in (builder.config.data_files or {}).values():
         for each in map(str, files):
-            here = any(Path(os.path.abspath(each)).is_relative_to(home) for home in homes)
-            if not here and (homes or not each.startswith(remote)):
+            if not (_lies_in(each, homes) if homes else each.startswith(remote)):
                 raise ValueError(
                     f"it names a file outside of itself, {show(each[:200])}, which is not opened"
                 )
@@ -88,8 +90,8 @@ def _homes(hub: Any, builder: Any, name: str) -> list[Path]:
         config.DOWNLOADED_DATASETS_PATH,
         config.EXTRACTED_DATASETS_PATH,
     ]
-    folders += [name] if os.path.isdir(name) else []
-    return [each for folder in folders for each in (Path(os.path.abspath(folder)), Path(folder).resolve())]
+    fetched = [each for folder in folders for each in (Path(os.path.abspath(folder)), Path(folder).resolve())]
+    return fetched + _given(name)
 
 
 def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
