@@ -15,7 +15,7 @@ VARIABLES = {
     "GANVAS_DINOV2": "file of published DINOv2 weights",
     "GANVAS_RESIDENT_MB": "how much data may stay in memory; default: a third of it",
     "GANVAS_MAX_GB": "by how much a file may grow when it is unpacked; size of a file of a hub: model",
-    "GANVAS_MAX_FILES": "files in a .zip",
+    "GANVAS_MAX_FILES": "files in a .zip; samples of an array in fewer than a fourth of as many bytes",
     "GANVAS_MAX_CLASSES": "different labels",
     "GANVAS_MAX_MEGAPIXELS": "of one picture",
 }

@@ -79,6 +79,10 @@ MISTAKES: list[tuple[list[str], str]] = [
         "--encoder would do nothing",
     ),
     (["invert", "{run}", "{images}", "--method", "encoder", "--newton", "1"], "--newton would do nothing"),
+    (
+        ["invert", "{run}", "{images}", "--method", "tune", "--out", "encoder.npz"],
+        "would hold the tuned generator and the encoder",
+    ),
     (["invert", "{run}", "{images}", "--method", "hybrid", "--restarts", "2"], "--restarts would do nothing"),
     (["map", "{run}", "--data", "none", "--real", "5"], "--real would do nothing"),
     (["statistics", "{run}", "--directions", "file", "--spaces", "z"], "--directions would do nothing"),

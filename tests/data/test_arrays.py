@@ -508,6 +508,21 @@ def test_tiny_pictures_count_for_what_is_noted_of_each(
         load_dataset(path)
 
 
+def test_a_byte_holds_no_thousands_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million of four pixels in 17 kB took half a minute to be brought to another size, 50 million would have taken 25."""
+    few, many = (np.zeros((count, 2, 2), np.uint8) for count in (40, 20_000))
+    noise = np.random.default_rng(0).integers(0, 255, many.shape, np.uint8)
+    for name, images in {"few": few, "many": many, "noise": noise}.items():
+        np.savez_compressed(tmp_path / f"{name}.npz", images=images)
+    monkeypatch.setenv("GANVAS_MAX_FILES", "100")
+    assert len(load_dataset(str(tmp_path / "few.npz"))) == 40
+    assert len(load_dataset(str(tmp_path / "noise.npz"))) == 20_000, "as many in as many bytes"
+    with pytest.raises(GanvasError, match=r"many.npz unpacks .* to 20,000 samples.*GANVAS_MAX_FILES=20000"):
+        load_dataset(str(tmp_path / "many.npz"))
+    monkeypatch.setenv("GANVAS_MAX_FILES", "20000")
+    assert len(load_dataset(str(tmp_path / "many.npz"))) == 20_000
+
+
 @pytest.mark.parametrize("name", ["columns", "static_columns", "lengths", "static"])
 def test_there_are_no_more_beside_series_than_there_can_be(tmp_path: Path, name: str) -> None:
     """Texts of no letters take no room: 6 kB of them said that there were 2^31 columns, each of which was made a text."""

@@ -21,9 +21,11 @@ def encode(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
-def write(folder: Path, suffix: str = ".gz", labels: np.ndarray = LABELS) -> Path:
+def write(
+    folder: Path, suffix: str = ".gz", labels: np.ndarray = LABELS, images: np.ndarray = IMAGES
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, array in (("train-images-idx3-ubyte", IMAGES), ("train-labels-idx1-ubyte", labels)):
+    for name, array in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
         content = encode(array)
         (folder / f"{name}{suffix}").write_bytes(gzip.compress(content) if suffix else content)
     return folder
@@ -86,6 +88,17 @@ def test_a_header_decides_how_much_is_unpacked(tmp_path: Path, monkeypatch: pyte
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000
+
+
+def test_a_byte_holds_no_thousands_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is brought to its size alone, which takes a thousand times as long as to unpack it."""
+    folder = write(
+        tmp_path / "mine", ".gz", images=np.zeros((20_000, 2, 2), np.uint8), labels=np.zeros(20_000, np.uint8)
+    )
+    assert len(load_dataset(str(folder))) == 20_000
+    monkeypatch.setenv("GANVAS_MAX_FILES", "100")
+    with pytest.raises(GanvasError, match=r"to 20,000 samples.*GANVAS_MAX_FILES=20000"):
+        load_dataset(str(folder))
 
 
 def test_sizes_that_wrap_and_empty_ones(tmp_path: Path) -> None:

@@ -1,11 +1,18 @@
 """`ganvas invert`"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from ganvas.cli import _shared
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from ganvas.latent.invert import Inversion
+    from ganvas.model import Model
 
 MOST_COLUMNS = 8
 """Of the picture."""
@@ -49,8 +56,9 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    from ganvas import latent, pictures
+    from ganvas import latent
     from ganvas.cli import _shared as shared
+    from ganvas.errors import GanvasError
     from ganvas.latent import tools
     from ganvas.latent.encoder import has_encoder
     from ganvas.latent.jacobian import MOST
@@ -69,8 +77,13 @@ def run(
     loaded = load(model, device=device, critic=False)
     if encoder is None and method != "optimise" and not has_encoder(loaded):
         encoder = Path("encoder.safetensors")
-    if encoder is not None and method != "optimise" and not encoder.is_file():
-        shared.outputs(encoder, ".safetensors")
+    if encoder is not None and method != "optimise":
+        if method == "tune" and encoder.resolve() == tuned_to.resolve():
+            raise GanvasError(
+                f"{tuned_to} would hold the tuned generator and the encoder. Choose another name with --out."
+            )
+        if not encoder.is_file():
+            shared.outputs(encoder, ".safetensors")
     where = latent.open_space(loaded, space)
     targets = shared.images(images, n, loaded)
     with shared.progress() as tell:
@@ -79,14 +92,7 @@ def run(
             restarts=4 if restarts is None else restarts,
             newton=0 if where.size > MOST else 10 if newton is None else newton, seed=seed, progress=tell,
         )  # fmt: skip
-    drawn, shown = loaded.shown(loaded.to_data(found.drawn).cpu()), loaded.shown(targets)
-    pairs = list(zip(shown.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))
-    residuals = [[f"{value:.0%}" for value in part] for part in found.residual.split(MOST_COLUMNS)]
-    sheet = pictures.sheet(
-        [row for pair in pairs for row in pair], ["target", "found"] * len(pairs),
-        captions=[row for part in residuals for row in ([""] * len(part), part)],
-        title=f"Found in {where.name}; below: what is left, of the distance of two samples", plain=plain,
-    )  # fmt: skip
+    sheet = _sheet(found, loaded, targets, where.name, plain)
     if found.tuned is not None:
         found.tuned.save(tuned_to)
     shared.save(out, found)
@@ -108,3 +114,17 @@ def run(
         f"-> {', '.join(map(str, written))}"
         + (f"; the encoder is kept in {encoder}" if encoder is not None and method != "optimise" else "")
     )
+
+
+def _sheet(found: "Inversion", model: "Model", targets: "Tensor", space: str, plain: bool) -> "Image":
+    """The targets above what was drawn of each."""
+    from ganvas import pictures
+
+    drawn, shown = model.shown(model.to_data(found.drawn).cpu()), model.shown(targets)
+    pairs = list(zip(shown.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))
+    residuals = [[f"{value:.0%}" for value in part] for part in found.residual.split(MOST_COLUMNS)]
+    return pictures.sheet(
+        [row for pair in pairs for row in pair], ["target", "found"] * len(pairs),
+        captions=[row for part in residuals for row in ([""] * len(part), part)],
+        title=f"Found in {space}; below: what is left, of the distance of two samples", plain=plain,
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
 from ganvas.data.fitted import as_config, from_arrays
 from ganvas.data.labels import number, shorten
-from ganvas.data.limits import EACH_LABEL, EACH_SERIES, check_growth, check_memory, memory_limit
+from ganvas.data.limits import EACH_LABEL, EACH_SERIES, check_count, check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
 from ganvas.data.series import Table
 from ganvas.data.tables import of_arrays
@@ -172,6 +172,8 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
     check_memory(sum(each.held for each in headers.values()) + noted, str(path), "Take a part of it")
     _check(headers[name], path, config)
     count = headers[name].shape[0]
+    if len(headers[name].shape) > 2:
+        check_count(members[name].compress_size, count, str(path))
     if "labels" in headers and headers["labels"].shape != (count,):
         raise GanvasError(
             f"{path} holds {counted(count, 'sample')} and labels of shape {headers['labels'].shape}; expected ({count},)."

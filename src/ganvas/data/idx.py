@@ -16,7 +16,7 @@ from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
 from ganvas.data.fitted import from_arrays
 from ganvas.data.labels import number
-from ganvas.data.limits import EACH_LABEL, check_growth, check_memory
+from ganvas.data.limits import EACH_LABEL, check_count, check_growth, check_memory
 from ganvas.data.listing import show
 from ganvas.errors import GanvasError, counted
 
@@ -74,6 +74,8 @@ def read_idx(path: Path) -> Tensor:
             size = math.prod(shape)
             if path.suffix == ".gz":
                 check_growth(packed, size, str(path))
+                if len(shape) == 3:
+                    check_count(packed, shape[0], str(path))
             check_memory(size, str(path), "Take a part of it")
             # A piece at a time: as much memory as it says would be asked for at once.
             content = bytearray()

@@ -20,6 +20,8 @@ ALWAYS = 2**28
 
 EACH_SERIES = 600
 """Bytes that a series takes beside its numbers, while it is read and cut: of many short ones it is most of them."""
+EACH_BYTE = 4
+"""Samples in a byte of a packed file: of pictures that people have none has less than a few bytes."""
 EACH_LABEL = 64
 """Bytes that a label takes while it is numbered, and the size of a picture while those of all are looked at."""
 
@@ -47,6 +49,18 @@ def check_growth(packed: int, unpacked: int, what: str) -> None:
         raise GanvasError(
             f"{what} unpacks {packed / 1e6:,.1f} MB to {unpacked / 1e9:,.1f} GB, more than the {most:g} GB that may be added: "
             f"a decompression bomb? If it is yours, set GANVAS_MAX_GB={unpacked / 1e9:.0f}."
+        )
+
+
+def check_count(packed: int, count: int, what: str) -> None:
+    """Raise `GanvasError` for more than GANVAS_MAX_FILES pictures or series of which `EACH_BYTE` and more lie in a byte: each is
+    looked at alone, which takes longer than to unpack it.
+    """
+    most = limit("GANVAS_MAX_FILES")
+    if count > max(most, EACH_BYTE * packed):
+        raise GanvasError(
+            f"{what} unpacks {packed / 1e3:,.1f} kB to {count:,} samples, more than the {most:,.0f} that are taken of so few "
+            f"bytes: a decompression bomb? If it is yours, set GANVAS_MAX_FILES={count}."
         )
 
 
