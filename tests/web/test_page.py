@@ -563,6 +563,21 @@ def test_a_run_in_progress_is_followed(
         assert browser.script("return document.querySelector('[data-id=curves]').naturalWidth") > 100
         browser.drag("pca-0", [6] * 10)
         browser.settled()
+        browser.tab("History")
+        browser.click("do-bookmark")
+        kept = state_of(browser)
+        assert kept.bookmarks[0][1].moves
+        ganvas.train(resume=run.path, kimg=2.048, device="cpu", quiet=True, report=False)
+        browser.wait(lambda: browser.all(".q-notification"))
+        words = browser.all(".q-notification")[0].text
+        assert "Snapshot 000002 is there. This page stays with its own: 1 bookmark would be lost" in words
+        assert "000001" in browser.text("model")
+        assert state_of(browser) == kept
+        browser.tab("Training")
+        next(each for each in browser.all(".q-toggle") if "follow" in each.text).click()
+        browser.wait(lambda: "000002" in browser.text("model"))
+        browser.settled()
+        assert not state_of(browser).bookmarks
         assert browser.errors() == []
         browser.open(url)  # a page that has known the newest alone
         browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")

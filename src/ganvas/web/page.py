@@ -71,6 +71,8 @@ class Page:
         """What a key of the keyboard does."""
         self.opened: dict[str, Listener] = {}
         """Called when a tab is shown, by its name."""
+        self.left: list[Callable[[], object]] = []
+        """Called when the page has gone on to a newer snapshot: states of the old one are not to be clicked any more."""
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
         self._drawing = asyncio.Lock()
@@ -231,20 +233,30 @@ class Page:
             self._jobs -= 1
             self.call("busy", "")
 
-    async def follow(self, newest: Written) -> None:
-        """Continue with a newer snapshot of the run, which is opened once for all pages."""
+    async def follow(self, newest: Written) -> bool:
+        """Continue with a newer snapshot of the run, which is opened once for all pages.
+
+        False where the page works something out, whose result would be a point of the old one: ask again when that is done.
+        """
         snapshot, _ = newest
+        if self._jobs:
+            return False
         async with self.source.drawing:
             if self.source.opened != newest:
                 found = await self.work(f"opening snapshot {snapshot.name}", self.source.opener, snapshot)
                 if found is None:
-                    return
+                    return True
                 await self.source.aside(found.warm)
                 self.source.renderer, self.source.opened = found, newest
+        if self._jobs:  # begun meanwhile
+            return False
         self.session.adopt(self.source.renderer)
         self.thumbs.clear()
         self.tray_changed()
+        for leave in self.left:
+            leave()
         await self.changed()
+        return True
 
     def tell(self, words: str, kind: str = "info") -> None:
         """A short message on the page."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from ganvas.checkpoint import is_hash
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.latent.directions import Direction
 from ganvas.web.history import History
 from ganvas.web.renderer import SLIDERS, Renderer
@@ -66,12 +66,27 @@ class Session:
             self.renderer.name, self.renderer.hash, self.state, self.timeline, tuple(self.bookmarks)
         )
 
+    @property
+    def bound(self) -> list[str]:
+        """What somebody has kept that belongs to this snapshot, in words: `adopt` loses it."""
+        made = [each for each in self.tray.values() if each is not None and each.method == "attribute"]
+        directions = {each.name for each in made} | self._loaded
+        counts = {
+            "bookmark": sum(not _is_plain(state) for _, state in self.bookmarks),
+            "key frame": sum(not _is_plain(state) for state in self.timeline.keys),
+            "mark": len(self.marks),
+            "direction": len(directions),
+        }
+        return [counted(count, thing) for thing, count in counts.items() if count]
+
     def adopt(self, renderer: Renderer) -> None:
         """Continue with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
         self.renderer, self.method, self.pinned = renderer, "", None
-        plain = replace(self.state, base=None, space="", moves=())
-        self.state, self.history = plain, History(plain, "a newer snapshot")
-        self.tray, self._locked, self.marks, self.bookmarks, self.timeline = {}, {}, {}, [], Timeline()
+        self.state = _plain(self.state)
+        self.history = History(self.state, "a newer snapshot")
+        self.tray, self._locked, self.marks = {}, {}, {}
+        self.bookmarks = [(name, state) for name, state in self.bookmarks if _is_plain(state)]
+        self.timeline = replace(self.timeline, keys=tuple(filter(_is_plain, self.timeline.keys)))
         self.layers, self._loaded = (), frozenset()
 
     # --- steps -----------------------------------------------------------------------------------------------------
@@ -171,11 +186,13 @@ class Session:
         """A direction less what is locked, at a strength; made once for each set of locks."""
         made = self._known(direction, locks)
         if made is None:
-            if len(self._locked) >= MOST_MADE:
-                held = list(self._locked.items())
-                self._locked = {key: made for key, made in held if key[1] == locks and key[0] in self.tray}
+            kept = self._locked  # a newer snapshot, which may come meanwhile, has its own
+            if len(kept) >= MOST_MADE:
+                for name, others in list(kept):
+                    if others != locks or name not in self.tray:
+                        kept.pop((name, others), None)
             made = move_of(self.renderer.locked(direction, locks), 0.0)
-            self._locked[direction.name, locks] = direction, made
+            kept[direction.name, locks] = direction, made
         return replace(made, strength=strength)
 
     def _known(self, direction: Direction, locks: tuple[str, ...]) -> Move | None:
@@ -288,6 +305,15 @@ class Session:
     def mixed(self, seed: int | None, first: int, last: int) -> State:
         """The state with layers first..last in the style of another seed; None takes them back."""
         return self.renderer.other_style(self.state, None if seed is None else Mix(seed, 0, first, last))
+
+
+def _plain(state: State) -> State:
+    """The sample that a state began with, which each snapshot draws in its own way."""
+    return replace(state, base=None, space="", moves=())
+
+
+def _is_plain(state: State) -> bool:
+    return state == _plain(state)
 
 
 def as_python(recipe: Recipe, file: str = "recipe.json") -> str:

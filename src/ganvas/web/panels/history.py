@@ -42,7 +42,10 @@ def build(page: Page) -> None:
         await page.changed()
 
     async def show_bookmarks(bookmarks: list[tuple[str, State]]) -> None:
-        images = await page.aside(session.renderer.thumbs, [state for _, state in bookmarks])
+        renderer = session.renderer
+        images = await page.aside(renderer.thumbs, [state for _, state in bookmarks])
+        if session.renderer is not renderer:
+            return
         shown_bookmarks[:] = bookmarks
         kept.clear()
         with kept:
@@ -91,5 +94,12 @@ def build(page: Page) -> None:
 
     async def shown_later() -> None:
         await page.behind(show)
+
+    def leave() -> None:
+        shown_bookmarks.clear()
+        kept.clear()
+        tree.clear()
+
+    page.left.append(leave)
 
     page.settled.append(shown_later)

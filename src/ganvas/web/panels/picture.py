@@ -3,9 +3,12 @@
 from typing import Any
 
 from nicegui import ui
+from torch import Tensor
 
 from ganvas.latent.restore import tasks
 from ganvas.web.page import Page, image_url
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import State
 from ganvas.web.upload import LARGEST, read_image
 
 HALVES = ("left", "right", "top", "bottom", "middle")
@@ -40,6 +43,10 @@ def build(page: Page) -> None:
         before = ui.element("img").props('width=140 alt="" data-id=uploaded')
         after = ui.element("img").props('width=140 alt="" data-id=found')
 
+    def search(renderer: Renderer, *asked: Any) -> tuple[State, float, Tensor]:
+        state, residual = renderer.inverted(*asked)
+        return state, residual, renderer.draw([state])[0]
+
     async def look() -> None:
         if "content" not in given:
             page.tell("Choose a picture first.", "warning")
@@ -51,12 +58,11 @@ def build(page: Page) -> None:
             return
         before.props["src"] = image_url(image)
         before.update()
-        found = await page.work("looking for it", session.renderer.inverted, image, task.value, hidden.value)
+        found = await page.work("looking for it", search, session.renderer, image, task.value, hidden.value)
         if found is None:
             return
-        state, residual = found
-        drawn = await page.aside(session.renderer.draw, [state])
-        after.props["src"] = image_url(drawn[0])
+        state, residual, drawn = found
+        after.props["src"] = image_url(drawn)
         after.update()
         unit = "of what was seen, " if task.value != "none" else ""
         words.set_text(

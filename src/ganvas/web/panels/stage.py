@@ -214,6 +214,8 @@ def _neighbours(page: Page) -> None:
             return
         states = [*found[:HERE], state, *found[HERE:]]
         images = await page.aside(renderer.thumbs, states, AROUND, stays)
+        if session.renderer is not renderer:
+            return
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
             image.props["src"] = image_url(drawn)
@@ -229,3 +231,4 @@ def _neighbours(page: Page) -> None:
         await page.behind(show)
 
     page.settled.append(later)
+    page.left.append(around.clear)

@@ -140,7 +140,10 @@ def build(page: Page) -> None:
         wanted = list(session.timeline.keys)
         if shown_keys == wanted:
             return
-        images = await page.aside(session.renderer.thumbs, wanted)
+        renderer = session.renderer
+        images = await page.aside(renderer.thumbs, wanted)
+        if session.renderer is not renderer:
+            return
         shown_keys[:] = wanted
         keys.clear()
         with keys:
@@ -161,7 +164,12 @@ def build(page: Page) -> None:
                     close = ui.button(icon="close", on_click=drop).props("dense flat round size=xs")
                     close.props["aria-label"] = f"remove key frame {place + 1}"
 
+    def leave() -> None:
+        shown_keys.clear()
+        keys.clear()
+
     page.settled.append(show)
+    page.left.append(leave)
 
 
 def _content(renderer: Renderer, wanted: Timeline, suffix: str) -> bytes:

@@ -14,6 +14,7 @@ from ganvas.web.source import newest
 
 EVERY = 3.0
 """Seconds between two looks at the folder."""
+FOLLOW = "follow the newest snapshot"
 
 
 def build(page: Page) -> None:
@@ -21,9 +22,11 @@ def build(page: Page) -> None:
     source = page.source
     assert source.run is not None
     folder = source.run
-    seen: dict[str, Any] = {"snapshot": source.opened, "file": -1, "lines": -1}
+    seen: dict[str, Any] = {
+        "snapshot": source.opened, "file": -1, "lines": -1, "asked": False, "agreed": False,
+    }  # fmt: skip
     with ui.element("div").classes("g-line"):
-        follow = ui.switch("follow the newest snapshot", value=True)
+        follow = ui.switch(FOLLOW, value=True)
         words = ui.label("").props("data-id=training-words").classes("soft")
     plot = (
         ui.element("img")
@@ -73,10 +76,24 @@ def build(page: Page) -> None:
                     samples.update()
         seen["file"] = file
         last = newest(folder)
-        if follow.value and last is not None and last != seen["snapshot"]:
-            seen["snapshot"] = last
-            await page.follow(last)
+        if not follow.value or last is None or last == seen["snapshot"]:
+            return
+        if page.session.bound and not seen["agreed"]:
+            seen["asked"] = True
+            follow.set_value(False)
+            page.tell(
+                f"Snapshot {last[0].name} is there. This page stays with its own: {', '.join(page.session.bound)} would be lost. "
+                f"Save them (Recipe, or Save of the directions); then turn on {FOLLOW!r} under Training again.",
+                "warning",
+            )
+        elif await page.follow(last):
+            seen.update(snapshot=last, asked=False, agreed=False)
 
+    def agree() -> None:
+        """To turn it on again is to say so."""
+        seen["agreed"] = follow.value and seen["asked"]
+
+    follow.on_value_change(agree)
     ui.timer(EVERY, look)
 
 

@@ -1,0 +1,107 @@
+"""A page that goes on to a newer snapshot, without a browser."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ganvas.web import page as page_module
+from ganvas.web.page import Page
+from ganvas.web.renderer import Renderer
+from ganvas.web.session import Session
+from ganvas.web.source import Source, Written
+from ganvas.web.state import State
+
+NEWEST: Written = (Path("000002"), ())
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def opened(small: Renderer, monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], Page]:
+    client = SimpleNamespace(is_deleted=False, run_javascript=lambda code: None)
+    monkeypatch.setattr(page_module, "ui", SimpleNamespace(context=SimpleNamespace(client=client)))
+    monkeypatch.setattr(Page, "look", lambda page: None)
+    return lambda source: Page(source, Session(small))
+
+
+def test_what_is_worked_out_is_waited_for(
+    small: Renderer, fashion: Renderer, opened: Callable[[Source], Page]
+) -> None:
+    """Another page had opened it: a picture that this one searched for in the old space was drawn by the new generator."""
+
+    async def scene() -> None:
+        page, done = opened(Source(fashion, opened=NEWEST)), threading.Event()
+        search = asyncio.create_task(page.work("looking for it", done.wait, PATIENCE))
+        await asyncio.sleep(0)
+        assert not await page.follow(NEWEST)
+        assert page.session.renderer is small
+        done.set()
+        assert await search
+        assert await page.follow(NEWEST)
+        assert page.session.renderer is fashion
+
+    asyncio.run(scene())
+
+
+def test_what_is_begun_while_it_is_opened_is_waited_for(
+    small: Renderer, fashion: Renderer, opened: Callable[[Source], Page]
+) -> None:
+    async def scene() -> None:
+        ready, done = threading.Event(), threading.Event()
+
+        def opener(path: Path) -> Renderer:
+            ready.wait(PATIENCE)
+            return fashion
+
+        source = Source(small, opener=opener)
+        page = opened(source)
+        following = asyncio.create_task(page.follow(NEWEST))
+        await asyncio.sleep(0.1)
+        search = asyncio.create_task(page.work("looking for it", done.wait, PATIENCE))
+        await asyncio.sleep(0)
+        ready.set()
+        assert not await following
+        assert source.renderer is fashion
+        assert page.session.renderer is small
+        done.set()
+        assert await search
+        assert await page.follow(NEWEST)
+        assert page.session.renderer is fashion
+
+    asyncio.run(scene())
+
+
+def test_nothing_of_the_old_one_can_be_clicked(fashion: Renderer, opened: Callable[[Source], Page]) -> None:
+    async def scene() -> None:
+        page = opened(Source(fashion, opened=NEWEST))
+        around = [State(3)]
+        page.left.append(around.clear)
+        assert await page.follow(NEWEST)
+        assert not around
+
+    asyncio.run(scene())
+
+
+def test_what_belongs_to_a_snapshot_is_counted(small: Renderer, fashion: Renderer) -> None:
+    """Bookmarks and key frames of every page went with the next snapshot, without a word."""
+    session = Session(small)
+    session.choose("random", small.directions("random"))
+    session.bookmark("plain")
+    session.add_key()
+    assert session.bound == []
+    session.commit("slider", session.dragged("random-0", 1.0))
+    session.bookmark("edited")
+    session.add_key()
+    session.mark(0, 1)
+    session.load([replace(small.directions("random")[1], name="mine")])
+    assert session.bound == ["1 bookmark", "1 key frame", "1 mark", "1 direction"]
+    session.timeline = replace(session.timeline, fps=12.0)
+    session.adopt(fashion)
+    assert session.bound == []
+    assert [name for name, _ in session.bookmarks] == ["plain"]
+    assert session.timeline.keys == (State(),)
+    assert session.timeline.fps == 12.0
