@@ -14,12 +14,16 @@ from ganvas.errors import GanvasError
 from ganvas.web.pace import Superseded
 from ganvas.web.session import Session
 from ganvas.web.source import Source, Written
-from ganvas.web.state import State, to_text
+from ganvas.web.state import LONGEST_ADDRESS, State, to_text
 
 REST = 0.25
 """Seconds without a move of a slider, after which the whole picture is drawn where that takes long."""
 MOST_JOBS = 4
 """Of a page, that go on or wait: whoever clicks a hundred times would keep all other pages waiting."""
+TOO_LONG = (
+    "The address does not hold everything any more, so a page that is loaded again lacks what comes now: save recipe.json, or "
+    "remove bookmarks, key frames or sliders."
+)
 LOG = logging.getLogger("ganvas")
 Listener = Callable[[], Awaitable[None]]
 Found = TypeVar("Found")
@@ -75,6 +79,8 @@ class Page:
         """Called when the page has gone on to a newer snapshot: states of the old one are not to be clicked any more."""
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
+        self.holds = True
+        """Whether the address holds the recipe."""
         self._drawing = asyncio.Lock()
         self._one, self._jobs = asyncio.Lock(), 0
         self._turn = 0
@@ -165,7 +171,12 @@ class Page:
 
     async def refresh(self) -> None:
         """After anything that changed the state: address, thumbnails, panels."""
-        self.call("address", to_text(self.session.recipe))
+        text, before = to_text(self.session.recipe), self.holds
+        self.holds = len(text) <= LONGEST_ADDRESS
+        if self.holds:
+            self.call("address", text)
+        elif before:
+            self.tell(TOO_LONG, "warning")
         await self._settle()
 
     async def _safely(self, listener: Listener) -> None:

@@ -7,7 +7,7 @@ from nicegui import ui
 from ganvas import pictures
 from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
-from ganvas.web.page import Page
+from ganvas.web.page import TOO_LONG, Page
 from ganvas.web.session import as_python
 from ganvas.web.state import LONGEST, check_length, from_bytes, to_json, to_text
 
@@ -16,7 +16,8 @@ def build(page: Page) -> None:
     """Lay it out."""
     session = page.session
     ui.label(
-        "The address of this page holds everything. So does the file: ganvas render recipe.json draws the same pixels."
+        "The address of this page holds everything, up to 900,000 letters. So does the file: ganvas render recipe.json draws the "
+        "same pixels."
     ).classes("small soft")
 
     def save() -> None:
@@ -26,6 +27,12 @@ def build(page: Page) -> None:
             page.tell(f"Not saved: {error}", "negative")
             return
         ui.download.content(json.dumps(to_json(session.recipe), indent=2), "recipe.json")
+
+    def address() -> None:
+        if page.holds:
+            page.call("copy", to_text(session.recipe), "address")
+        else:
+            page.tell(TOO_LONG, "warning")
 
     async def image() -> None:
         drawn = await page.work("drawing", session.renderer.draw, [session.state])
@@ -52,10 +59,7 @@ def build(page: Page) -> None:
         ui.button("Save the picture", icon="image", on_click=image).props(
             "dense flat no-caps data-id=do-picture"
         )
-        ui.button(
-            "Copy the address", icon="link",
-            on_click=lambda: page.call("copy", to_text(session.recipe), "address"),
-        ).props("dense flat no-caps")  # fmt: skip
+        ui.button("Copy the address", icon="link", on_click=address).props("dense flat no-caps")
         ui.button(
             "Copy as Python",
             icon="code",

@@ -1,4 +1,4 @@
-"""A page that goes on to a newer snapshot, without a browser."""
+"""A page without a browser: when it goes on to a newer snapshot, and what its address holds."""
 
 import asyncio
 import threading
@@ -8,21 +8,31 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from ganvas.web import page as page_module
 from ganvas.web.page import Page
 from ganvas.web.renderer import Renderer
+from ganvas.web.serving import LONGEST_HEAD
 from ganvas.web.session import Session
 from ganvas.web.source import Source, Written
-from ganvas.web.state import State
+from ganvas.web.state import LONGEST_ADDRESS, State, pack
 
 NEWEST: Written = (Path("000002"), ())
 PATIENCE = 20.0
+MOST_OF_HEADERS = 2**16
+"""Beside an address: browsers send some hundred bytes, and cookies of other servers of this machine."""
 
 
 @pytest.fixture
-def opened(small: Renderer, monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], Page]:
-    client = SimpleNamespace(is_deleted=False, run_javascript=lambda code: None)
+def called() -> list[str]:
+    """What a page has asked its browser to do."""
+    return []
+
+
+@pytest.fixture
+def opened(small: Renderer, called: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], Page]:
+    client = SimpleNamespace(is_deleted=False, run_javascript=called.append)
     monkeypatch.setattr(page_module, "ui", SimpleNamespace(context=SimpleNamespace(client=client)))
     monkeypatch.setattr(Page, "look", lambda page: None)
     return lambda source: Page(source, Session(small))
@@ -105,3 +115,35 @@ def test_what_belongs_to_a_snapshot_is_counted(small: Renderer, fashion: Rendere
     assert [name for name, _ in session.bookmarks] == ["plain"]
     assert session.timeline.keys == (State(),)
     assert session.timeline.fps == 12.0
+
+
+def test_an_address_that_is_too_long_is_said(
+    small: Renderer, opened: Callable[[Source], Page], called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood in the browser, whose server refused it when the page was loaded again: what was kept was gone."""
+
+    async def scene() -> None:
+        page, told = opened(Source(small)), list[str]()
+        monkeypatch.setattr(page, "tell", lambda words, kind="info": told.append(words))
+        await page.refresh()
+        assert len(called) == 1
+        monkeypatch.setattr(page_module, "LONGEST_ADDRESS", len(called[0]) + 100)
+        torch.manual_seed(0)
+        for seed in range(5):
+            page.session.show(State(seed, base=pack(torch.randn(small.space.shape)), space=small.space.name))
+            page.session.bookmark(str(seed))
+            await page.refresh()
+        assert len(told) == 1
+        assert "save recipe.json" in told[0]
+        assert not page.holds
+        assert max(map(len, called)) < len(called[0]) + 200
+        page.session.bookmarks.clear()
+        await page.refresh()
+        assert page.holds
+        assert len(called) > 1
+
+    asyncio.run(scene())
+
+
+def test_the_server_reads_the_longest_address() -> None:
+    assert LONGEST_ADDRESS + MOST_OF_HEADERS < LONGEST_HEAD
