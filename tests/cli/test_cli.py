@@ -124,6 +124,16 @@ def test_python_that_libraries_begin_imports_nothing_of_the_current_folder(
     assert (done.stdout, done.stderr) == ("done\n", "")
 
 
+def test_films_read_no_settings_of_a_folder_that_is_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyAV's wheel brings looks for a file of `/tmp` as it is loaded, and waited for a pipe that lay there."""
+    monkeypatch.delenv("GNUTLS_SYSTEM_PRIORITY_FILE", raising=False)
+    assert main(["list", "models"]) == 0
+    assert os.environ["GNUTLS_SYSTEM_PRIORITY_FILE"] == os.devnull
+    monkeypatch.setenv("GNUTLS_SYSTEM_PRIORITY_FILE", "mine")
+    assert main(["list", "models"]) == 0
+    assert os.environ["GNUTLS_SYSTEM_PRIORITY_FILE"] == "mine"
+
+
 def test_settings_of_numba_in_the_current_folder_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

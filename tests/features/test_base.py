@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,20 @@ def test_what_has_guided_a_training_does_not_judge_it() -> None:
     for choice in ("efficientnet-lite0", open_extractor("efficientnet-lite0")):
         with pytest.raises(GanvasError, match="efficientnet-lite0 guided the training of this model"):
             open_extractor(choice, mine, guide="efficientnet-lite0")
+
+
+@pytest.mark.parametrize("name", ["classifier-digits", "raw"])
+def test_a_file_called_like_an_extractor_is_not_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One of a stranger in the current folder, which nobody had named, measured by a network of its own."""
+    wanted = open_extractor(name, device="cpu").id
+    (tmp_path / name).write_bytes(b"no network")
+    monkeypatch.chdir(tmp_path)
+    assert open_extractor(name, device="cpu").id == wanted
+    assert open_extractor("auto", load_dataset("digits"), device="cpu").id.startswith("classifier-digits")
+    shutil.copy(classifier.FOLDER / "digits.safetensors", "mine")
+    assert open_extractor("mine", device="cpu").id == open_extractor("classifier-digits", device="cpu").id
 
 
 def test_labels_with_a_gap_make_no_million_classes() -> None:

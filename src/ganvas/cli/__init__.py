@@ -166,6 +166,8 @@ def _settle() -> None:
     os.environ.pop("MPLBACKEND", None)
     # What pages are built with reads a file of the current folder as soon as it is imported, a pipe or gigabytes of it, too.
     os.environ["NICEGUI_STORAGE_PATH"] = os.devnull
+    # The library of films reads a file of /tmp as it is loaded, where anybody may put a pipe.
+    os.environ.setdefault("GNUTLS_SYSTEM_PRIORITY_FILE", os.devnull)
     # wandb would ask for a repository there, and git runs what the settings of one name.
     os.environ["WANDB_DISABLE_GIT"] = "true"
     # Python processes that libraries begin (workers, what torch compiles) import nothing from the current folder.

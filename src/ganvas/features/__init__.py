@@ -74,11 +74,12 @@ def _open(choice: Choice, dataset: Dataset | None, where: torch.device, guide: s
     if name in ("auto", "classifier"):
         name = _suited(name, dataset, guide)
     path = Path(name)
-    if path.suffix in (".safetensors", ".pth") or path.is_file():
-        if path.suffix == ".pth":
-            return inception.open_inception(where, path=path)
-        return classifier.load(path, where)
-    return extractors.get(name)(where)
+    # Names come first: nobody has named the file of a stranger that is called so in the current folder.
+    if name in extractors or not (path.suffix in (".safetensors", ".pth") or path.is_file()):
+        return extractors.get(name)(where)
+    if path.suffix == ".pth":
+        return inception.open_inception(where, path=path)
+    return classifier.load(path, where)
 
 
 def _suited(name: str, dataset: Dataset | None, guide: str) -> str:
