@@ -36,6 +36,10 @@ BEYOND = 1 + 1e-6
 OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
 PAIRED, FEWEST, NUMBERS = 256, 32, 2**27
 """Samples whose mean distance is the unit of residuals; of large ones as many as have so many numbers, and `FEWEST` at least."""
+WHOLE = 2**27
+"""Numbers of a Jacobian that is held for a Newton step, 0.5 GB: so many it has of 256 px in colour and 512 latents."""
+PART = 2**24
+"""Of them, that are brought to float64 at a time."""
 TRIED = 64
 """Classes that are each tried for a target whose point is known; of more, that of the nearest typical sample is taken."""
 
@@ -172,6 +176,11 @@ def invert(
         points, errors = _evolve(search, begin, steps, seed, progress)
         newton = 0
     found = choose(search, points, errors, count, restarts)
+    if newton and space.size * seen[0].numel() > WHOLE:
+        notes += (
+            f"no Newton steps: the slopes of {seen[0].numel():,} features in {space.size:,} numbers are too many to be held",
+        )
+        newton = 0
     if newton:
         best = replace(search, seen=seen, labels=found.labels)
         better, residual = _newton(best, found.points, found.residual, newton, progress)
@@ -266,6 +275,18 @@ def _descend(
     return kept, best, int((~alive).sum())
 
 
+def _normal(one: Search, point: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """J^T J (D, D) and J^T times what is missing (D,), in float64: the normal equations of a target, summed over its features."""
+    features, (found,) = jacobians(one.space, point[None], one.look, one.labels)
+    missing = (one.seen - features)[0].double()
+    count = arrays.fitting(one.space.size, PART, len(missing))
+    square, slope = missing.new_zeros(one.space.size, one.space.size), missing.new_zeros(one.space.size)
+    for few, miss in zip(found.split(count), missing.split(count), strict=True):
+        j = few.double() * deviation.double()
+        square, slope = square + j.t() @ j, slope + j.t() @ miss
+    return square, slope
+
+
 @torch.no_grad()
 def _newton(
     search: Search, points: Tensor, errors: Tensor, iterations: int, progress: Advance | None
@@ -277,18 +298,18 @@ def _newton(
     damping = torch.full((len(points),), 1e-2, dtype=torch.float64, device=points.device)
     for iteration in range(iterations):
         rows = (errors > GOOD_ENOUGH).nonzero()[:, 0]
-        if progress is not None:
-            progress(iteration + 1, iterations)
         if len(rows) == 0:
             break
         part = search.rows(rows)
         squares, slopes = list[Tensor](), list[Tensor]()
         for i in range(len(rows)):  # one by one: a Jacobian of a large picture takes hundreds of MB
-            label = None if part.labels is None else part.labels[i : i + 1]
-            features, found = jacobians(space, points[rows[i : i + 1]], search.look, label)
-            j = found[0].double() * deviation.double()
-            squares.append(j.t() @ j)
-            slopes.append(j.t() @ (part.seen[i] - features[0]).double())
+            square, slope = _normal(
+                part.rows(torch.tensor([i], device=rows.device)), points[rows[i]], deviation
+            )
+            squares.append(square)
+            slopes.append(slope)
+            if progress is not None:
+                progress(iteration * len(points) + i + 1, iterations * len(points))
         square, slope = torch.stack(squares), torch.stack(slopes)
         size = torch.diagonal(square, dim1=1, dim2=2).mean(1)
         eye = torch.eye(space.size, dtype=torch.float64, device=points.device)
