@@ -1,5 +1,6 @@
 import importlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -789,6 +790,29 @@ def test_series_of_a_short_table_are_measured_without_a_floor_of_the_classifier(
     assert rows["discriminative"].p_value is not None
     assert rows["nearer-than-held-out"].error is None, "of one stretch nobody knows how much stretches differ"
     assert rows["marginals"].floor is not None
+
+
+def test_large_series_are_measured_by_fewer_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand of 262,144 numbers, in a model of 5 kB, took 7.5 GB, and measuring them had no end."""
+    module = importlib.import_module("ganvas.metrics.evaluate")
+    np.save(tmp_path / "series.npy", np.random.default_rng(0).normal(size=(400, 6, 2)).astype(np.float32))
+    data = load_dataset(str(tmp_path / "series.npy"))
+
+    def drawn(**asked: Any) -> int:
+        samples = evaluate(data, data, "series", device="cpu", **asked).samples
+        assert samples is not None
+        return len(samples)
+
+    assert drawn() == 400
+    monkeypatch.setattr(module, "SERIES_HELD", math.prod(data.shape) * 50)
+    assert drawn() == 50
+    assert drawn(n=60) == 60
+    monkeypatch.setattr(module, "LONGEST_SERIES", 11)
+    with pytest.raises(GanvasError, match="numbers each, of up to 11 that are measured"):
+        evaluate(data, data, device="cpu")
+    assert evaluate(data, data, "sliced-wasserstein", device="cpu").rows
 
 
 def test_windows_of_a_file_are_not_independent(tmp_path: Path) -> None:

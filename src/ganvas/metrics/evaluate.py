@@ -1,5 +1,6 @@
 """Every metric in one pass: samples are drawn and embedded once, the reference comes from the cache."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,10 @@ Labels = Literal["data", "uniform"]
 SMALL_N = 10_000
 LEAST_N = 1000
 """Samples that are drawn for however small a reference."""
+SERIES_HELD = 2**25
+"""Numbers of the series that are drawn where nobody says how many: they are held whole, several times over, in float64 too."""
+LONGEST_SERIES = 2**17
+"""Numbers of one: the encoder that its measures train restores all of them, and takes a minute for so many."""
 LEAST_FLOOR = 50
 """Held-out samples below which their own figures say nothing."""
 USUAL_NAMES = {
@@ -168,10 +173,22 @@ def evaluate(
             f"{dataset.name} has {len(reference)} series to compare with and {len(held_out)} held out; {sequences.LEAST} of each "
             "are needed. Give --reference with more of them, or train with --set data.holdout=0.3 or a shorter --window."
         )
+    numbers = math.prod(dataset.shape)
+    if (
+        dataset.series is not None
+        and numbers > LONGEST_SERIES
+        and any(each.startswith(SERIES) for each in names)
+    ):
+        raise GanvasError(
+            f"Series of {dataset.name} have {numbers:,} numbers each, of up to {LONGEST_SERIES:,} that are measured. Take a shorter "
+            "--window, fewer columns, or other --metrics than series."
+        )
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
+    if n is None and dataset.series is not None:
+        count = arrays.fitting(numbers, SERIES_HELD, count, sequences.LEAST)
     asked, chosen_by, unsaid, alike, stretches, cut = None, "", "", True, None, None
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
