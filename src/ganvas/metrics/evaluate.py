@@ -180,8 +180,8 @@ def evaluate(
         and any(each.startswith(SERIES) for each in names)
     ):
         raise GanvasError(
-            f"Series of {dataset.name} have {numbers:,} numbers each, of up to {LONGEST_SERIES:,} that are measured. Take a shorter "
-            "--window, fewer columns, or other --metrics than series."
+            f"Series of {dataset.name} have {numbers:,} numbers each, of up to {LONGEST_SERIES:,} that are measured. Take a "
+            "shorter --window, fewer columns, or other --metrics than series."
         )
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
