@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,27 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, number: str) -
         device.resolve_device("cuda:2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert dist.local_device(torch.device("cuda")).index == 1
+
+
+def test_a_seed_is_its_own_where_several_threads_seed() -> None:
+    """The process has one generator: of networks that two threads built from seeds a tenth had others' weights."""
+    wanted = {seed: float(weights(seed).double().sum()) for seed in (1, 2)}
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    found: dict[int, set[float]] = {1: set(), 2: set()}
+
+    def work(seed: int) -> None:
+        found[seed] |= {float(weights(seed).double().sum()) for _ in range(300)}
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {seed: {total} for seed, total in wanted.items()}
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def weights(seed: int) -> torch.Tensor:
+    with device.seeded(seed):
+        return torch.cat([torch.randn(200) for _ in range(20)])

@@ -2,6 +2,9 @@
 
 import operator
 import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -60,6 +63,22 @@ def resolve_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str, cache: bool = True) -> torch.autocast:
     """The context of a training step: a no-op for fp32. `cache` keeps what was cast until its end."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=cache)
+
+
+_ONE = threading.RLock()
+"""The process has one generator of random numbers: whoever seeds it keeps the others off, or a seed would be another's."""
+
+
+@contextmanager
+def seeded(seed: int | None = None) -> Iterator[None]:
+    """Inside, torch's own generator on the CPU begins with `seed`, or goes on without one; after it, it is as it was.
+
+    For weights and dropout, which take no `stream`. Other threads wait where they ask for the same.
+    """
+    with _ONE, torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
 
 
 def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays
-from ganvas.device import stream
+from ganvas.device import seeded, stream
 from ganvas.errors import GanvasError, expect
 from ganvas.model import LARGE, MOST_SIDE, MOST_VALUES, Model, ModelInfo, draw_prior
 from ganvas.networks import Answer, CriticBase, GeneratorBase, StyleBased
@@ -169,7 +169,7 @@ def wrap(
     )  # fmt: skip
     generator = WrappedGenerator(*made).eval()
     if len(found) == 3 and value_range is None:
-        with torch.random.fork_rng(devices=[]):
+        with seeded():
             generator.value_range = _range(name, _tried(generator))
         notes.append(
             f"values were taken to lie in {_span(*generator.value_range)}: value_range= says otherwise"
@@ -242,7 +242,7 @@ def _encoder(module: nn.Module, output: Output | None, generator: GeneratorBase)
 
 def verify(generator: GeneratorBase) -> list[Finding]:
     """What every tool assumes of a generator, tried on a few samples: a function of the latents alone, in its range."""
-    with torch.random.fork_rng(devices=[]):
+    with seeded():
         first, again = _tried(generator), _tried(generator)
         part = _tried(generator, min(5, len(first) - 1))
     level = max(float(first.max() - first.min()), 1e-6)
@@ -363,7 +363,7 @@ def verify_style(generator: GeneratorBase) -> list[Finding]:
     found: list[Finding] = []
     for name, (works, text) in steps.items():
         try:
-            with torch.random.fork_rng(devices=[]):
+            with seeded():
                 good, said = works(), text
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             good, said = False, f"{text}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
@@ -401,7 +401,7 @@ def _first(
     errors: list[str] = []
     for candidate in [latent_shape] if latent_shape else [(latent_dim,), (latent_dim, 1, 1)]:
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with torch.no_grad(), seeded():
                 return _call(module, z.reshape(4, *candidate), labels, output), candidate
         except _NotSamples as error:
             raise GanvasError(str(error)) from error

@@ -81,6 +81,7 @@ def test_the_mean_of_z_has_slopes(two: Mixture) -> None:
     torch.testing.assert_close(there, beside, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own, of forward mode
 def test_slopes_are_those_of_differences(two: Mixture) -> None:
     z = torch.tensor([[0.3, -0.2, 0.7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(two, (z,), eps=1e-6, atol=1e-4, check_forward_ad=True)

@@ -15,7 +15,7 @@ from ganvas.config import DataConfig
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.data.limits import check_memory
-from ganvas.device import resolve_device, stream
+from ganvas.device import resolve_device, seeded, stream
 from ganvas.errors import GanvasError, counted, printable
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
 from ganvas.series import check_names
@@ -239,8 +239,7 @@ def train(
     steps = max(1, len(images) // batch)
     shift = max(1, images.shape[3] // 12)
     random = stream(seed, "classifier")
-    with torch.random.fork_rng(devices=[]):  # weights and dropout
-        torch.manual_seed(seed)
+    with seeded(seed):  # weights and dropout
         network = Classifier(tuple(images.shape[1:]), classes, body=body)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2, fused=True)

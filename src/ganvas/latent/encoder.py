@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas import arrays, io
 from ganvas.checkpoint import Checkpoint, rebuild, told_apart
-from ganvas.device import stream
+from ganvas.device import seeded, stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
 from ganvas.latent.invert import Inversion, Search, as_floats, choose, likeliest, scale_of
@@ -78,8 +78,7 @@ def train_encoder(
     """
     steps, batch = arrays.count(steps, "steps"), arrays.count(batch, "batch", 2)
     rate = arrays.number(rate, "rate", above=0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         encoder = Encoder(space).to(space.model.device)
     job = {"job": "encoder", "model": space.model.hash, "space": space.name, "steps": steps, "batch": batch,
            "rate": rate, "seed": seed, **told(space.model.shape)}  # fmt: skip

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ganvas.checkpoint import Checkpoint
 from ganvas.data.shapes import FACTORS, SIDE, draw_factors, render
+from ganvas.device import seeded
 from ganvas.latent.fit import Advance, fit
 
 
@@ -39,8 +40,7 @@ def train_reader(
     steps: int = 1500, batch: int = 128, seed: int = 0, progress: Advance | None = None
 ) -> tuple[FactorReader, Tensor]:
     """A reader trained on rendered pictures, and its accuracy on fresh ones (K,)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         reader = FactorReader()
     factors = draw_factors(20_000, seed + 1)
     images = torch.cat([render(part) for part in factors.split(1000)])

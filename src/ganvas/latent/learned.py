@@ -16,7 +16,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
-from ganvas.device import stream
+from ganvas.device import seeded, stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
 from ganvas.latent.paths import drawn_in_parts, smaller, told
@@ -128,8 +128,7 @@ def _train(
     checkpoint: Checkpoint, progress: Advance | None,
 ) -> tuple[_Shifts, float]:  # fmt: skip
     random = stream(seed, "learned directions")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         shifts = _Shifts(space, count, given).to(space.model.device)
         judge = Reconstructor(tuple(space.model.shape), count).to(space.model.device)
 

@@ -46,10 +46,10 @@ Labels = Literal["data", "uniform"]
 SMALL_N = 10_000
 LEAST_N = 1000
 """Samples that are drawn for however small a reference."""
-SERIES_HELD = 2**25
+SERIES_HELD = 2**24
 """Numbers of the series that are drawn where nobody says how many: they are held whole, several times over, in float64 too."""
-LONGEST_SERIES = 2**17
-"""Numbers of one: the encoder that its measures train restores all of them, and takes a minute for so many."""
+LONGEST_SERIES = 2**16
+"""Numbers of one: the encoder that its measures train restores all of them, and takes minutes for so many."""
 LEAST_FLOOR = 50
 """Held-out samples below which their own figures say nothing."""
 USUAL_NAMES = {

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import arrays
-from ganvas.device import stream
+from ganvas.device import seeded, stream
 from ganvas.errors import GanvasError
 from ganvas.processes import Floats, Wholes
 
@@ -38,18 +38,17 @@ def discriminative(fake: Floats, real: Floats, *, iterations: int = 2000, seed: 
     x, y = _scaled(fake, real)
     random = stream(seed, "published discriminative")
     train, test = zip(*(_split(each, random) for each in (x, y)), strict=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(arrays.seed(seed))
+    with seeded(arrays.seed(seed)):
         network = _Recurrent(x.shape[2], units(x.shape[2]))
 
-        def loss() -> Tensor:
-            batch = [_some(each, random) for each in train]
-            logits = network(torch.cat(batch))[:, -1, 0]
-            truth = torch.cat([torch.full((len(each),), float(i)) for i, each in enumerate(batch)])
-            # The sum of two means, one of the fakes and one of the real ones.
-            return 2 * F.binary_cross_entropy_with_logits(logits, truth)
+    def loss() -> Tensor:
+        batch = [_some(each, random) for each in train]
+        logits = network(torch.cat(batch))[:, -1, 0]
+        truth = torch.cat([torch.full((len(each),), float(i)) for i, each in enumerate(batch)])
+        # The sum of two means, one of the fakes and one of the real ones.
+        return 2 * F.binary_cross_entropy_with_logits(logits, truth)
 
-        _fit(network, loss, iterations)
+    _fit(network, loss, iterations)
     with torch.inference_mode():
         right = [((network(each)[:, -1, 0] > 0) == bool(i)).float() for i, each in enumerate(test)]
     return abs(float(torch.cat(right).mean()) - 0.5)
@@ -71,21 +70,20 @@ def predictive(
     x, y = _scaled(fake, real)
     random = stream(seed, "published predictive")
     ends = [torch.from_numpy(each) for each in (fake_lengths, real_lengths)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(arrays.seed(seed))
+    with seeded(arrays.seed(seed)):
         network = _Recurrent(x.shape[2] - 1, units(x.shape[2]))
 
-        def errors(series: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-            """Of every step, behind the ends too, (B, T - 1), and which of them count."""
-            predicted = torch.sigmoid(network(series[:, :-1, :-1])[:, :, 0])
-            counts = torch.arange(series.shape[1] - 1) < (lengths - 1)[:, None]
-            return (predicted - series[:, 1:, -1]).abs(), counts
+    def errors(series: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Of every step, behind the ends too, (B, T - 1), and which of them count."""
+        predicted = torch.sigmoid(network(series[:, :-1, :-1])[:, :, 0])
+        counts = torch.arange(series.shape[1] - 1) < (lengths - 1)[:, None]
+        return (predicted - series[:, 1:, -1]).abs(), counts
 
-        def loss() -> Tensor:
-            rows = _chosen(len(x), random)
-            return errors(x[rows], ends[0][rows])[0].mean()
+    def loss() -> Tensor:
+        rows = _chosen(len(x), random)
+        return errors(x[rows], ends[0][rows])[0].mean()
 
-        _fit(network, loss, iterations)
+    _fit(network, loss, iterations)
     with torch.inference_mode():
         found, counts = errors(y, ends[1])
     each = (found * counts).sum(1) / counts.sum(1).clamp(min=1)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ganvas import arrays
 from ganvas.arrays import Array
-from ganvas.device import stream
+from ganvas.device import seeded, stream
 from ganvas.errors import GanvasError
 from ganvas.metrics import published
 from ganvas.metrics.frechet import frechet as frechet_of_features
@@ -589,23 +589,22 @@ class Encoder:
         self.scale = sample.scale
         random = stream(seed, "series encoder")
         channels, steps = sample.series.shape[2] + 1, sample.series.shape[1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(arrays.seed(seed))
+        with seeded(arrays.seed(seed)):
             self.network = _Net(channels, self.WIDTH, self.FEATURES, steps)
             restore = nn.Sequential(
                 nn.Linear(self.FEATURES, 128), nn.GELU(), nn.Linear(128, (channels - 1) * steps)
             )
-            optimizer = torch.optim.AdamW([*self.network.parameters(), *restore.parameters()], 2e-3)
-            batch = arrays.fitting(self.WIDTH * steps, NUMBERS, self.BATCH, 8)
-            for _ in range(self.STEPS):
-                chosen = torch.randint(len(sample), (batch,), generator=random)
-                rows = self._tensor(sample.at(chosen.numpy()))
-                drawn = restore(self.network(_partly_hidden(rows, random))).view(-1, channels - 1, steps)
-                counts = rows[:, -1:]
-                loss = ((drawn - rows[:, :-1]).square() * counts).sum() / (counts.sum() * (channels - 1))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        optimizer = torch.optim.AdamW([*self.network.parameters(), *restore.parameters()], 2e-3)
+        batch = arrays.fitting(self.WIDTH * steps, NUMBERS, self.BATCH, 8)
+        for _ in range(self.STEPS):
+            chosen = torch.randint(len(sample), (batch,), generator=random)
+            rows = self._tensor(sample.at(chosen.numpy()))
+            drawn = restore(self.network(_partly_hidden(rows, random))).view(-1, channels - 1, steps)
+            counts = rows[:, -1:]
+            loss = ((drawn - rows[:, :-1]).square() * counts).sum() / (counts.sum() * (channels - 1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         self.network.eval()
 
     def _tensor(self, sample: Sample) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig, is_like
+from ganvas.device import seeded
 from ganvas.effort import without_dynamo
 from ganvas.errors import GanvasError
 from ganvas.networks.layers import maybe_spectral_norm
@@ -358,11 +359,9 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
             f"network.categorical is {list(sizes)}: every code needs 2 or more categories, and all of them fit into the "
             f"{config.latent_dim} numbers of z."
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        with _sound(f"{config.name} generator"):
-            made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
-            _check_widths(made)
+    with seeded(seed), _sound(f"{config.name} generator"):
+        made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
+        _check_widths(made)
     if sizes:
         made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
     for wrap in wrappers if config.codes else ():
@@ -382,11 +381,9 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
         )
     if config.categorical:
         options["categories"] = tuple(config.categorical)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 1)
-        with _sound(f"{name} critic"):
-            critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)
-            _check_widths(critic)
+    with seeded(seed + 1), _sound(f"{name} critic"):
+        critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)
+        _check_widths(critic)
     critic.pack = config.pack
     return critic
 

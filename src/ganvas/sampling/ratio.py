@@ -14,7 +14,7 @@ from ganvas import arrays, dist, io, notebook, pictures
 from ganvas.checkpoint import hash_of, is_hash, rebuild
 from ganvas.config import to_dict
 from ganvas.data.base import fingerprint
-from ganvas.device import stream
+from ganvas.device import seeded, stream
 from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
@@ -344,8 +344,7 @@ def fit_ratio(
             )
         check_guide(guide.shape, model)
         assert train is not None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             on_features = FeatureCritic(guide, model.generator.value_range)
         named.append(("features", *train_fresh(space, train, steps, seed, tell, on_features)))
     else:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
+from ganvas.device import seeded
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import fit
 from ganvas.latent.space import WIDE, LatentSpace
@@ -47,8 +48,7 @@ def reweight(
     one_off, target.forwards = target.forwards, 0
     weights = (log_ratio - log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
     weights = (weights / weights.mean()).float()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=target.random)))
+    with seeded(int(torch.randint(2**31, (1,), generator=target.random))):
         size = space.model.latent_dim
         network = nn.Sequential(
             nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ganvas import networks
 from ganvas.config import Config, NetworkConfig
+from ganvas.device import seeded
 from ganvas.errors import GanvasError
 from ganvas.networks import to_prior
 from ganvas.training import ema
@@ -29,8 +30,7 @@ class PairCritic(nn.Module):
         super().__init__()
         self.eye = networks.build_critic(config, shape, 0, seed)
         features = self._features(shape)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 2)
+        with seeded(seed + 2):
             self.code = dense(config.latent_dim, width, width)
             self.both = dense(features + width, width, 1)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.config import Config
-from ganvas.device import autocast
+from ganvas.device import autocast, seeded
 from ganvas.errors import GanvasError
 from ganvas.networks.coded import Book, Coded
 from ganvas.training import ema
@@ -64,8 +64,7 @@ class VectorQuantised(EncodingMethod):
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
         codes = self.config.network.codes
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.training.seed)
+        with seeded(self.config.training.seed):
             self.book = Learned(codes["book"], codes.get("dim", 4)).to(engine.device)
         self.networks["book"] = self.book
         if self.rough is not None:
