@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import torch
 
 import ganvas
 from ganvas import device, dist
+from ganvas.checkpoint import rebuild
+from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.networks import build_critic
 
 CPU = torch.device("cpu")
 
@@ -111,3 +115,27 @@ def test_a_seed_is_its_own_where_several_threads_seed() -> None:
 def weights(seed: int) -> torch.Tensor:
     with device.seeded(seed):
         return torch.cat([torch.randn(200) for _ in range(20)])
+
+
+def test_threads_that_build_do_not_wait_for_one_another() -> None:
+    """One holds the generator of random numbers and needs torch's modules as they are, the other the other way round."""
+    spec = NetworkConfig("dcgan", conditional=True, critic={"channels": 4, "templates": True})
+    made = partial(build_critic, spec, (1, 16, 16), 3)
+    tensors, done = made().state_dict(), list[int]()
+
+    def build() -> None:
+        for seed in range(20):
+            made(seed)
+        done.append(0)
+
+    def open_again() -> None:
+        for _ in range(20):
+            rebuild(Path("a"), {}, made, tensors)
+        done.append(1)
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (build, open_again) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done) == [0, 0, 1, 1]

@@ -65,8 +65,9 @@ def autocast(device: torch.device, precision: str, cache: bool = True) -> torch.
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=cache)
 
 
-_ONE = threading.RLock()
-"""The process has one generator of random numbers: whoever seeds it keeps the others off, or a seed would be another's."""
+ALONE = threading.RLock()
+"""Held by whoever changes what the process has once, its generator of random numbers or its modules: with a lock for each, two
+threads that build networks could wait for one another."""
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def seeded(seed: int | None = None) -> Iterator[None]:
 
     For weights and dropout, which take no `stream`. Other threads wait where they ask for the same.
     """
-    with _ONE, torch.random.fork_rng(devices=[]):
+    with ALONE, torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
         yield

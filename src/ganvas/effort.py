@@ -3,7 +3,6 @@
 import importlib
 import math
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ganvas.device import ALONE
 from ganvas.errors import GanvasError
 
 WORK, WORK_EACH = 2**38, 2**18
@@ -102,7 +102,6 @@ def largest_result(run: Callable[[], object]) -> int:
 
 
 DYNAMO = "torch._dynamo"
-_one_at_a_time = threading.RLock()
 
 
 @contextmanager
@@ -112,7 +111,7 @@ def without_dynamo() -> Iterator[None]:
     They ask it for one function alone, `disable`, and keep what it gives back: that is taken from them again. Whatever else is
     asked for is asked of the real one.
     """
-    with _one_at_a_time:
+    with ALONE:
         if DYNAMO in sys.modules:
             yield
             return
