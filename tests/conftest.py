@@ -28,8 +28,11 @@ from torch.nn.utils import parametrizations
 
 import ganvas
 from ganvas import io
+from ganvas.config import NetworkConfig
 from ganvas.data.idx import SYSTEM_FOLDERS, is_idx_folder
 from ganvas.errors import GanvasError
+from ganvas.model import Model, ModelInfo
+from ganvas.networks import build_generator
 from ganvas.runs import open_run
 from ganvas.training import Result
 from ganvas.web import landscape
@@ -232,6 +235,13 @@ def image_folder(tmp_path: Path) -> Path:
         for i in range(6):
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     return tmp_path / "pictures"
+
+
+def series_model(latent_dim: int = 4) -> Model:
+    """An untrained model of series of two channels and 24 steps."""
+    config = NetworkConfig("tcn", latent_dim=latent_dim, generator={"channels": 8, "depth": 1})
+    generator = build_generator(config, (2, 24), 0).eval().requires_grad_(False)
+    return Model(generator, None, ModelInfo.of(generator, "tcn", architecture=config))
 
 
 def same_tensors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:

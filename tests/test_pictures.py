@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageSequence
 
-from ganvas import pictures, series
+from ganvas import arrays, pictures, series
 from ganvas.cli.map import _scatter
 from ganvas.errors import GanvasError
 from ganvas.series import Column, Schema, Series
@@ -284,6 +284,29 @@ def test_tables_of_series_are_counted_as_they_are_shown() -> None:
     pictures.check_table(10, 12, (2, 24))
     with pytest.raises(GanvasError, match="A table of 834 x 12 pictures of 144 x 96 px has 138 megapixels"):
         pictures.check_table(834, 12, (2, 24))
+
+
+def test_large_series_are_counted_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 of 128 x 65,536 are 2 GB, several times over, and were drawn as 64 of 24 steps are."""
+    pictures.check_out(tmp_path / "a.png", 96, (6, 24))
+    with pytest.raises(GanvasError, match=r"4 series at most.*a\.npz"):
+        pictures.check_out(tmp_path / "a.png", 64, (128, 65_536))
+    pictures.check_out(tmp_path / "a.png", 1, (1024, 65_536))
+    pictures.check_out(tmp_path / "a.npz", 10_000, (128, 65_536))  # part by part
+    pictures.check_walk(600, (3, 1024, 1024))
+    with pytest.raises(GanvasError, match=r"60 pictures of 4096 x 4096 px takes 2.8 GiB, .* --frames 42"):
+        pictures.check_walk(60, (3, 4096, 4096))
+    monkeypatch.setattr(arrays, "TOGETHER", 2 * 5 * 48)
+    with pytest.raises(
+        GanvasError, match=r"6 series of 2 x 24 numbers have 288, and 240 .* 5 series at most"
+    ):
+        pictures.check_series(6, (2, 24), "")
+    assert [pictures.affordable(shape, 64) for shape in ((2, 24), (2, 1), (3, 4, 5), (1, 4, 5))] == [
+        5,
+        64,
+        24,
+        24,
+    ]
 
 
 def test_what_no_viewer_plays_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ POINTS = 2**20
 """Numbers of points that are held against their float32 at a time."""
 MOST = 10_000_000
 """Samples that may be asked for at once."""
+TOGETHER = 2**26
+"""Numbers of samples, or pixels of pictures, that are held together to be shown or measured: of large ones there are fewer."""
 
 
 def as_tensor(values: Any, name: str) -> Tensor:

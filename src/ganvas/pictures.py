@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ganvas import io
-from ganvas.errors import GanvasError, install, printable
+from ganvas import arrays, io
+from ganvas.errors import GanvasError, counted, install, printable
 from ganvas.series import Schema, Series, plain, table, until_ends
 
 if TYPE_CHECKING:
@@ -534,6 +534,8 @@ FASTEST_GIF = 50.0
 """Pictures a second: a viewer plays what is faster, a delay of 10 ms or none, at ten a second."""
 LARGEST_GIF = 2**31
 """Bytes of the pictures of a .gif, one for each pixel: Pillow holds all of them until it has the last."""
+LARGEST_WALK = 2**31
+"""Bytes of the pictures of a walk, which are held until it is written."""
 
 
 def check_film(out: Path, fps: float = 24.0, frames: int = 0, shape: Sequence[int] = ()) -> None:
@@ -662,6 +664,8 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
         raise GanvasError(
             f"{n:,} series do not go into {what}. Use --out {out.with_suffix('.csv')}, an .npz or .npy."
         )
+    if out.suffix == ".png":
+        check_series(n, shape, f"Take a smaller --n, or --out {out.with_suffix('.npz')}, .npy or .csv.")
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
     if out.suffix == "" and (out.is_symlink() or os.path.ismount(out) or out.resolve() == Path.cwd()):
@@ -677,6 +681,33 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
             f"A grid of {n:,} images of {shape[2]} x {shape[1]} px has {pixels / 1e6:,.0f} megapixels; "
             f"{MOST_PIXELS // 10**6} are drawn at most. Use --out {out.with_suffix('.npy')}, an .npz or a "
             "folder name."
+        )
+
+
+def check_series(n: int, shape: Sequence[int], ask: str) -> None:
+    """Raise `GanvasError` for more series (C, T) than are held together, before any work is done; `ask` is what to do then."""
+    if len(shape) == 2 and n > (most := affordable(shape, n)):
+        raise GanvasError(
+            f"{n:,} series of {shape[0]:,} x {shape[1]:,} numbers have {n * prod(shape):,}, and {arrays.TOGETHER // 2:,} are "
+            f"held together: {counted(most, 'series', 'series')} at most. {ask}"
+        )
+
+
+def affordable(shape: Sequence[int], n: int) -> int:
+    """How many of n samples are held together to be shown: all, but of large ones.
+
+    Pictures (C, H, W) count by their pixels, and of series (C, T) each number twice: in their own units they are in float64.
+    """
+    return arrays.fitting(prod(shape[1:]) if len(shape) == 3 else 2 * prod(shape), arrays.TOGETHER, n)
+
+
+def check_walk(n: int, shape: Sequence[int]) -> None:
+    """Raise `GanvasError` for a walk of more or larger samples than are held together, before any work is done."""
+    check_series(n, shape, "Take fewer --frames.")
+    if len(shape) == 3 and n * prod(shape) > LARGEST_WALK:
+        raise GanvasError(
+            f"A walk of {n:,} pictures of {shape[2]} x {shape[1]} px takes {n * prod(shape) / 2**30:.1f} GiB, and "
+            f"{LARGEST_WALK >> 30} are taken at most: --frames {LARGEST_WALK // prod(shape)}."
         )
 
 

@@ -222,7 +222,9 @@ class Schema:
 
     def decode(self, samples: Tensor) -> "Series":
         """Samples (N, C, T), of any number of steps, in their own units."""
-        x = samples.detach().cpu().double().numpy()
+        whole = samples.detach().cpu()
+        # In float64 column by column: all of a large series takes half a gigabyte, each time that it is held.
+        x = (whole if whole.dtype == torch.float32 else whole.double()).numpy()
         place, columns, masks = 0, [], []
         for column in self.columns:
             masks.append(x[:, place] > 0.5 if column.gaps and column.channels else None)
@@ -231,7 +233,7 @@ class Schema:
         steps = x.shape[2]
         lengths = self.lengths(x)
         place += self.ends
-        once = x[:, place:].mean(2)
+        once = x[:, place:].astype(np.float64).mean(2)
         static, place = [], 0
         for column in self.static:
             static.append(_restored(column, once[:, place : place + column.channels, None])[:, 0])
@@ -241,20 +243,22 @@ class Schema:
             centre = _outside(once[:, place + 2 * i], frame.low, frame.high)
             half = np.exp(_outside(once[:, place + 2 * i + 1], frame.least, frame.most))
             edges.append((centre[:, None], half[:, None]))
-        found: dict[str, np.ndarray] = {}
+        values = np.empty((len(x), steps, len(self.columns)))
+        found = {column.name: values[:, :, i] for i, column in enumerate(self.columns)}
         every = list(zip(self.columns, columns, masks, strict=True))
         for column, of_it, there in sorted(every, key=lambda each: len(each[0].above)):
             if column.same_as:
                 continue
             edge = None if column.frame < 0 else edges[column.frame]
-            values = _restored(column, of_it, edge)
+            restored = _restored(column, of_it.astype(np.float64), edge)
             if column.above:
                 # As far above the others as it was drawn from them: cut off, a third of drawn days would end at their highest.
                 most = np.max([found[other] for other in column.above], 0)
-                values = most + np.abs(values - most)
-            found[column.name] = values if there is None else np.where(there, values, np.nan)
-        found |= {column.name: found[column.same_as] for column in self.columns if column.same_as}
-        values = np.stack([found[column.name] for column in self.columns], 2)
+                restored = most + np.abs(restored - most)
+            found[column.name][:] = restored if there is None else np.where(there, restored, np.nan)
+        for column in self.columns:
+            if column.same_as:
+                found[column.name][:] = found[column.same_as]
         values[np.arange(steps)[None] >= lengths[:, None]] = 0.0
         shown = np.stack(static, 1) if static else np.zeros((len(x), 0))
         return Series(values, lengths, shown, self)

@@ -335,3 +335,19 @@ def test_what_is_written_is_named_after_the_whole_name_of_a_run(
         ("hub:me/sd-v1.5", "sd-v1.5"),
     ):  # fmt: skip
         assert str(_shared.named_after(Path(model), ".onnx")) == f"{name}.onnx"
+
+
+def test_lines_say_how_long_it_takes_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal nobody saw that 500 Jacobians take hours."""
+    now = [0.0]
+    monkeypatch.setattr(_shared.time, "monotonic", lambda: now[0])
+    lines = _shared.Lines()
+    lines.tell("samples", 0, 10)
+    now[0] = 100.0
+    lines.tell("jacobians", 0, 500)
+    assert lines._left() == ""
+    now[0] = 160.0
+    lines.tell("jacobians", 5, 500)
+    assert lines._left() == ", some 2 h to go"
+    lines.tell("jacobians", 400, 500)
+    assert lines._left() == ""

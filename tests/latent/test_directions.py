@@ -36,6 +36,7 @@ from ganvas.model import Model, ModelInfo, all_over
 from ganvas.networks import build_generator
 from ganvas.networks.coded import Coded
 from ganvas.networks.style import StyleGenerator
+from tests.conftest import series_model
 from tests.latent.test_space import ours, plain_dcgan
 from tests.test_model_file import rewrite
 
@@ -260,6 +261,16 @@ def test_axes_of_a_large_layer_need_no_covariance(monkeypatch: pytest.MonkeyPatc
     for name in ("jacobian", "local"):
         with pytest.raises(GanvasError, match="derivative by each of the 600 numbers"):
             find(space, name, 1)
+
+
+@pytest.mark.parametrize("name", ["jacobian", "local"])
+def test_large_samples_have_no_jacobians(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 18 kB with 512 latents and series of a million numbers took 10.8 GB."""
+    space = open_space(series_model(), "z")
+    assert len(find(space, name, 1)) == 1
+    monkeypatch.setattr(finders_of, "MOST_NUMBERS", 4 * 48 - 1)
+    with pytest.raises(GanvasError, match=r"192 numbers, and 191 are the most\. Take --method pca or random"):
+        find(space, name, 1)
 
 
 def test_independent_axes_of_a_space_with_fewer_directions_than_numbers(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ganvas.latent import open_space, paths
 from ganvas.latent.attributes import Attribute
 from ganvas.latent.paths import pyramid, small_pyramid
 from ganvas.model_data import classifier_of
+from tests.conftest import series_model
 from tests.held import Held, is_picture
 
 
@@ -394,3 +395,17 @@ def test_a_map_of_more_samples_than_there_is_room_for_is_refused(monkeypatch: py
     with pytest.raises(GanvasError, match=r"A map of 100 samples .* Ask for 99 at most \(--n\)"):
         maps.draw_map(space, 100, "pca")
     assert len(maps.draw_map(space, 99, "pca").places) == 99
+
+
+def test_series_of_a_map_count_with_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3,000 of 59,000 numbers were within the bound, and took 3.3 GB."""
+    space = open_space(series_model(), "z")
+    each = 16 * 48
+    monkeypatch.setattr(maps, "ROWS", 60)
+    monkeypatch.setattr(maps, "HELD_OF_SERIES", 99 * each + 60 * 64 * 48)
+    with pytest.raises(GanvasError, match=r"A map of 100 samples .* Ask for 99 at most \(--n\)"):
+        maps.draw_map(space, 100, "pca")
+    assert len(maps.draw_map(space, 99, "pca").places) == 99
+    monkeypatch.setattr(maps, "HELD_OF_SERIES", 49 * (each + 64 * 48))
+    with pytest.raises(GanvasError, match="50 are the fewest, and are too large"):
+        maps.draw_map(space, 50, "pca")

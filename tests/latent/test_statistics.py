@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.cli import main
+from ganvas import arrays
+from ganvas.cli import main, statistics
 from ganvas.cli.statistics import _measure, _show_matrix
 from ganvas.data.shapes import FACTORS, draw_factors, render
 from ganvas.effort import largest_result
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space, paths
 from ganvas.latent.factors import train_reader
-from ganvas.latent.jacobian import jacobians
+from ganvas.latent.jacobian import jacobians, metric, spectrum
 from ganvas.latent.statistics import (
     dci,
     factor_vae_score,
@@ -25,8 +26,10 @@ from ganvas.latent.statistics import (
     linear_separability,
     mig,
     participation,
+    sample_dimension,
     sap,
 )
+from tests.conftest import series_model
 from tests.export.test_onnx import model_of
 from tests.latent.test_space import ours, plain_dcgan
 
@@ -306,3 +309,45 @@ def test_a_collapsed_model_has_statistics() -> None:
     found = _measure(open_space(model, "z"), 20, 0, [], lambda what: None)
     assert found["dimension of samples"] == 0 == found["path length (pixels)"]
     assert "metric participation" not in found
+
+
+def test_of_large_series_fewer_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of 10 kB whose series have a million numbers took more than 8.6 GB: 2,000 of them were kept whole, twice."""
+    space = open_space(series_model(), "z")
+    assert statistics._count(space, 2000) == 2000
+    monkeypatch.setattr(arrays, "TOGETHER", 70 * 48)
+    assert statistics._count(space, 2000) == 70
+    assert "A sample has 48 numbers: z is measured by 70 of them." in capsys.readouterr().err
+    monkeypatch.setattr(arrays, "TOGETHER", 63 * 48)
+    with pytest.raises(GanvasError, match=r"63 of them, which are held together, and 64 are the fewest"):
+        statistics._count(space, 2000)
+
+
+def test_distances_of_broad_points_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 series of a million numbers they took 4 GB."""
+    points = np.random.default_rng(0).normal(size=(64, 40)) * np.linspace(1, 0.01, 40)
+    points = np.concatenate([points, points[:3]])
+    whole = sample_dimension(points)
+    monkeypatch.setattr("ganvas.latent.statistics.BROAD", 7)
+    assert sample_dimension(points) == pytest.approx(whole, rel=1e-9)
+    assert sample_dimension(np.ones((64, 40))) == 0
+
+
+def test_a_spectrum_of_large_jacobians_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """512 latents times a million numbers are 2 GB, three times over."""
+    space = open_space(series_model(), "z")
+    assert len(spectrum(space)) == 4
+    monkeypatch.setattr("ganvas.latent.jacobian.MOST_NUMBERS", 4 * 48 - 1)
+    assert len(spectrum(space)) == 0
+
+
+def test_a_metric_in_parts_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = open_space(series_model(), "z")
+    points = space.numbered(2)
+    whole = metric(space, points)
+    j = jacobians(space, points)[1].double()
+    assert torch.equal(whole, (j[0].t() @ j[0] + j[1].t() @ j[1]) / 2), "to the bit, where it fits"
+    monkeypatch.setattr("ganvas.latent.jacobian.PART", 4 * 7)
+    torch.testing.assert_close(metric(space, points), whole, rtol=1e-12, atol=1e-12)

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 import ganvas
+import ganvas.arrays
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.training import Result
+from tests.conftest import series_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
@@ -100,6 +102,17 @@ def test_reprs_are_short_and_pictures_are_shown(model: ganvas.Model) -> None:
     assert shown in ganvas.open_space(model)._repr_html_()
     points = ganvas.wrap(torch.nn.Linear(4, 2), latent_dim=4)
     assert "data:image" not in points._repr_html_()
+
+
+def test_a_walk_through_large_series_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 of 128 x 65,536 took 4 GB; a table of them by mixing is counted, too."""
+    made = series_model()
+    monkeypatch.setattr(ganvas.arrays, "TOGETHER", 2 * 10 * 48)
+    assert len(ganvas.walk(made, frames=10).samples) == 10
+    with pytest.raises(
+        GanvasError, match=r"11 series of 2 x 24 numbers have 528, .* 10 series at most. Take fewer --frames"
+    ):
+        ganvas.walk(made, frames=11)
 
 
 def test_large_frames_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

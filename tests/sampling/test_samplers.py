@@ -334,6 +334,14 @@ def test_banks_of_a_wide_space_are_smaller_or_refused(monkeypatch: pytest.Monkey
         samplers.get("polarity")(identity(), log_ratio, 4)
 
 
+def test_volumes_of_large_samples_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jacobians of 512 px by 512 latents took 8.7 GB; by the first of them, 500 take 14 hours."""
+    numbers = identity().model.latent_dim * math.prod(identity().model.shape)
+    monkeypatch.setattr("ganvas.sampling.volume.MOST_NUMBERS", numbers - 1)
+    with pytest.raises(GanvasError, match=rf"numbers of z: {numbers}, and {numbers - 1} are the most"):
+        samplers.get("magnet")(identity(), log_ratio, 4)
+
+
 def test_the_bank_of_reweight_keeps_no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 of 256 px are 2 GB: as many lie in memory as other samplers hold, and the outcome is the same."""
     draw, seen = Target.draw, list[tuple[int, list[int]]]()

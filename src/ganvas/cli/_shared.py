@@ -235,6 +235,8 @@ def together(device: str) -> Iterator[tuple[str, bool]]:
 
 FIRST, EVERY = 3.0, 10.0
 """Seconds to the first line of progress where stderr is no terminal, and between two."""
+LONG = 300.0
+"""Seconds from which on such a line says how long it takes yet."""
 
 
 @contextmanager
@@ -281,6 +283,8 @@ class Lines:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.state = ("starting", 0, 0)
+        self.first = (self.began, 0)
+        """When what is being done began, and how much of it was done then."""
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -294,15 +298,29 @@ class Lines:
 
     def tell(self, what: str, done: int, total: int) -> None:
         """What is being done, and how far it is."""
+        if what != self.state[0]:
+            self.first = (time.monotonic(), done)
         self.state = (what, done, total)
 
     def _run(self) -> None:
         wait = FIRST
         while not self.over.wait(wait):
             what, done, total = self.state
-            share = f": {done:,} of {total:,}" if total > 1 else ""
+            share = f": {done:,} of {total:,}{self._left()}" if total > 1 else ""
             say(f"{time.monotonic() - self.began:4.0f} s  {what}{share}", beside=True)
             wait = EVERY
+
+    def _left(self) -> str:
+        """`, some 3 h to go`, of what takes long."""
+        (_, done, total), (began, before) = self.state, self.first
+        seconds = (time.monotonic() - began) * (total - done) / (done - before) if done > before else 0.0
+        if seconds < LONG:
+            return ""
+        return (
+            f", some {seconds / 3600:.0f} h to go"
+            if seconds > 5400
+            else f", some {seconds / 60:.0f} min to go"
+        )
 
 
 @dataclass(frozen=True)

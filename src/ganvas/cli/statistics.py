@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ganvas.latent import LatentSpace
     from ganvas.latent.directions import Direction
 
+FEWEST = 64
+"""Series that a space is measured by."""
 EFFECT = 0.5
 """Deviations by which every direction changes its own attribute in the re-scoring matrix."""
 
@@ -106,11 +109,24 @@ def run(
 
 
 def _count(space: "LatentSpace", n: int) -> int:
-    """Samples that a space is measured by, of n."""
+    """Samples that a space is measured by, of n. Raises `GanvasError` for series of which too few are held together."""
+    from ganvas import arrays
+
     if (count := space.affords(n)) < n:
         words = f"A point of {space.name} has {space.size:,} numbers: it is measured by {count:,} samples."
         _shared.say(words, beside=True)
-    return count
+    shape = space.model.shape
+    # Of pictures small ones are held.
+    if len(shape) == 3 or (fewer := arrays.fitting(prod(shape), arrays.TOGETHER, count)) == count:
+        return count
+    words = f"A sample has {prod(shape):,} numbers: {space.name} is measured by {fewer:,} of them"
+    if fewer < FEWEST:
+        raise GanvasError(
+            f"{words}, which are held together, and {FEWEST} are the fewest that say anything. There is nothing to measure "
+            f"above {arrays.TOGETHER // FEWEST:,} numbers."
+        )
+    _shared.say(f"{words}.", beside=True)
+    return fewer
 
 
 def _check_spaces(spaces: Sequence[str], given: "Sequence[Direction]", directions: Path | None) -> None:
@@ -192,7 +208,12 @@ def _measure(
     begin("dimension")
     with torch.no_grad():
         points = space.numbered(n, seed)
-        features = torch.cat(list(looks(space, points, see=see_many(space, pyramid))))
+        features, done = torch.empty(0), 0
+        for part in looks(space, points, see=see_many(space, pyramid)):
+            # One piece of memory: of all parts and their whole there would be two.
+            features = features if done else part.new_empty(len(points), part.shape[1])
+            features[done : done + len(part)] = part
+            done += len(part)
     row["dimension of points"] = sample_dimension(points.flatten(1).cpu().numpy())
     row["dimension of samples"] = sample_dimension(features.cpu().numpy())
     begin("metric")

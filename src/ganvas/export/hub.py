@@ -28,6 +28,8 @@ PLACE = "ORG/NAME"
 LONGEST = 120
 """Characters of a name in a card."""
 SHOWN_CLASSES = 40
+SHOWN = 64
+"""Samples in its picture, fewer of large ones."""
 
 
 def write(model: Model, folder: Path, *, repo: str | None = None, license: str | None = None) -> list[Path]:
@@ -58,9 +60,10 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
             f"{folder} is written anew as a whole, which cannot be: {why}. Give another --out, say a new folder in it."
         )
     # Before a file is written: what draws nothing is refused here.
-    drawn = {SAMPLES: pictures.draw(model.sample(64), schema=model.info.series)}
+    count = pictures.affordable(model.shape, SHOWN)
+    drawn = {SAMPLES: pictures.png(pictures.draw(model.sample(count), schema=model.info.series))}
     if len(model.shape) == 3:
-        drawn[WALK] = interpolation(model)
+        drawn[WALK] = pictures.png(interpolation(model))
     header = shared(model.info).header()
     header.get("data", {}).pop("mark", None)  # of this user
     if names := model.generator.settings:
@@ -77,8 +80,8 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
                 io.save_tensors(new / name, network.state_dict(), {**header, "kind": kind})
         config = {**about, **there, "hash": model.hash, **header}
         (new / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        for name, picture in drawn.items():
-            (new / name).write_bytes(pictures.png(picture))
+        for name, content in drawn.items():
+            (new / name).write_bytes(content)
         (new / CARD).write_bytes(card(model, measured(model), repo, license).encode())
     return [folder / name for name in FILES if (folder / name).is_file()]
 

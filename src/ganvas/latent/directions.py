@@ -205,12 +205,13 @@ def measured(
     points, labels, known = unmoved(space) if start is None else start
     measures, scorer = attributes_of(space.model), space.scorer
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
-    moved, real, far = list[Tensor](), list[Tensor](), list[Tensor]()
+    real, far = list[Tensor](), list[Tensor]()
+    moved = points.new_empty(len(points))
     for rows in _parts(space, points):
         at, label = points[rows], None if labels is None else labels[rows]
         before = space.decode(at, label) if known is None else known[rows]
         after = space.decode(edit(space, at, direction, 1.0), label)
-        moved.append((see(after) - see(before)).norm(dim=1))
+        moved[rows] = (see(after) - see(before)).norm(dim=1)
         for name, attribute in measures.items():
             values[name].append(
                 torch.stack([attribute(space.model.to_data(each)) for each in (before, after)])
@@ -227,7 +228,7 @@ def measured(
     if scorer is not None:
         own = torch.cat(real)
         cost = float((own.mean() - torch.cat(far).mean()) / own.std().clamp(min=1e-9))
-    return replace(direction, effect=float(torch.cat(moved).mean()), effects=effects, cost=cost)
+    return replace(direction, effect=float(moved.mean()), effects=effects, cost=cost)
 
 
 @torch.no_grad()
@@ -239,14 +240,15 @@ def chance(space: LatentSpace, see: Perception = pyramid, progress: Progress = s
     progress("effects of random directions", 0, total)
     vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
     steps = [space.sigma(unit) * unit for unit in (vector / vector.norm() for vector in vectors)]
-    moved: list[list[Tensor]] = [[] for _ in steps]
+    # Of one piece: a little tensor kept from each step leaves a hole where a large one was, gigabytes in all.
+    moved = points.new_empty(len(steps), len(points))
     for done, rows in enumerate(parts):
         at, label = points[rows], None if labels is None else labels[rows]
         before = see(space.decode(at, label))
         for i, step in enumerate(steps):
             progress("effects of random directions", done * CONTROLS + i, total)
-            moved[i].append((see(space.decode(at + step, label)) - before).norm(dim=1))
-    effects = torch.tensor([float(torch.cat(each).mean()) for each in moved], dtype=torch.float64)
+            moved[i, rows] = (see(space.decode(at + step, label)) - before).norm(dim=1)
+    effects = torch.tensor([float(each.mean()) for each in moved], dtype=torch.float64)
     return Chance(float(effects.mean()), float(effects.std() / CONTROLS**0.5))
 
 

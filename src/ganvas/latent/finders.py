@@ -17,7 +17,7 @@ from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.hooks import hooked
-from ganvas.latent.jacobian import metric
+from ganvas.latent.jacobian import MOST_NUMBERS, metric, slopes
 from ganvas.latent.space import (
     FEWEST,
     NUMBERS,
@@ -345,6 +345,11 @@ def _check_slopes(space: LatentSpace) -> None:
             f"This method takes the derivative by each of the {space.size:,} numbers of a point of {space.name!r}; "
             f"{MOST_SLOPES:,} are the most. Take --method "
             f"{'sefa or random' if isinstance(space, LatentZ) else 'pca or ica'}."
+        )
+    if (numbers := slopes(space)) > MOST_NUMBERS:
+        raise GanvasError(
+            f"This method takes the derivative of what is seen of a sample by each of the {space.size:,} numbers of a point of "
+            f"{space.name!r}: {numbers:,} numbers, and {MOST_NUMBERS:,} are the most. Take --method pca or random."
         )
 
 

@@ -5,11 +5,16 @@ import warnings
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.latent.paths import Perception, pyramid, see_many
 from ganvas.latent.space import LatentSpace
 
 MOST = 512
 """Numbers in a point beyond which Jacobians are not taken: each number costs a forward pass."""
+MOST_NUMBERS = 2**27
+"""Numbers of a Jacobian: those of a point times those of what is seen of a sample."""
+PART = 2**24
+"""Numbers of it that are brought to float64 at a time."""
 SPECTRUM_POINTS, SPECTRUM_CLASSES = 4, 10
 """Points of a spectrum; of a model with classes one of each, of so many from all over where there are more."""
 
@@ -24,41 +29,67 @@ def jacobians(
     """
     points = space.check(points)
     labels = space.labels(len(points), labels)
-    size = space.model.at_once  # each coordinate takes the memory of a sample
-    basis = torch.eye(space.size, device=points.device, dtype=points.dtype).reshape(-1, *space.shape)
+    found = [
+        columns(space, point, see, None if labels is None else labels[i]) for i, point in enumerate(points)
+    ]
+    return torch.stack([f for f, _ in found]), torch.stack([j.t() for _, j in found])
 
-    def one(point: Tensor, label: Tensor | None) -> Tensor:
+
+def columns(
+    space: LatentSpace, point: Tensor, see: Perception = pyramid, label: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Features (F,) at a point (*shape) and the columns of their Jacobian, each a row (D, F). It is held once.
+
+    `label` () is the class of the sample, for conditional generators.
+    """
+    size, point = space.model.at_once, point.detach()  # each coordinate takes the memory of a sample
+    basis = torch.eye(space.size, device=point.device, dtype=point.dtype).reshape(-1, *space.shape)
+    found = torch.empty(0)
+
+    def one(point: Tensor) -> Tensor:
         features: Tensor = see(space.decode(point[None], None if label is None else label[None]))[0]
         return features
 
-    found = []
-    for i, point in enumerate(points.detach()):
-        label = None if labels is None else labels[i]
-        try:
-            with torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", DeprecationWarning
-                )  # of what torch itself loads for forward mode
+    def push(tangent: Tensor) -> Tensor:
+        pushed: Tensor = torch.func.jvp(one, (point,), (tangent,))[1]
+        return pushed
 
-                def push(tangent: Tensor, point: Tensor = point, label: Tensor | None = label) -> Tensor:
-                    pushed: Tensor = torch.func.jvp(lambda p: one(p, label), (point,), (tangent,))[1]
-                    return pushed
-
-                features = one(point, label)
-                columns = torch.func.vmap(push, chunk_size=size)(basis)
-        except (RuntimeError, NotImplementedError):
-            parts: list[Tensor] = []
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # Of what torch itself loads for forward mode.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            features = one(point)
+            for first, some in zip(range(0, len(basis), size), basis.split(size), strict=True):
+                pushed = torch.func.vmap(push)(some)
+                found = found if first else pushed.new_empty(len(basis), len(features))
+                found[first : first + len(some)] = pushed
+    except (RuntimeError, NotImplementedError):
+        for first, some in zip(range(0, len(basis), size), basis.split(size), strict=True):
             with torch.enable_grad():
-                for some in basis.split(size):
-                    at = point.expand(len(some), *space.shape).clone().requires_grad_(True)
-                    several = see(space.decode(at, None if label is None else label.expand(len(some))))
-                    dummy = torch.zeros_like(several, requires_grad=True)
-                    (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
-                    parts += torch.autograd.grad(pulled, dummy, some)
-                    features = several[0].detach()
-            columns = torch.cat(parts)
-        found.append((features, columns.t()))
-    return torch.stack([f for f, _ in found]), torch.stack([j for _, j in found])
+                at = point.expand(len(some), *space.shape).clone().requires_grad_(True)
+                several = see(space.decode(at, None if label is None else label.expand(len(some))))
+                dummy = torch.zeros_like(several, requires_grad=True)
+                (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
+                (pushed,) = torch.autograd.grad(pulled, dummy, some)
+            features = several[0].detach()
+            found = found if first else pushed.new_empty(len(basis), len(features))
+            found[first : first + len(some)] = pushed
+    return features, found
+
+
+def squared(found: Tensor) -> Tensor:
+    """J^T J (D, D) of the `columns` of a Jacobian (D, F), in float64."""
+    total = torch.zeros(len(found), len(found), dtype=torch.float64, device=found.device)
+    for part in found.split(arrays.fitting(len(found), PART, found.shape[1]), 1):
+        j = part.t().to(torch.float64, memory_format=torch.contiguous_format)
+        total += j.t() @ j
+    return total
+
+
+def slopes(space: LatentSpace) -> int:
+    """Numbers of the Jacobian that `metric` takes; above `MOST_NUMBERS` it is not taken."""
+    seen = see_many(space, pyramid)(torch.zeros(1, *space.model.shape))
+    return space.size * seen.numel()
 
 
 def metric(
@@ -71,17 +102,18 @@ def metric(
     """
     see = see_many(space, see)
     total = torch.zeros(space.size, space.size, dtype=torch.float64)
-    labels = space.labels(len(points), labels)
+    points, labels = space.check(points), space.labels(len(points), labels)
     for i, point in enumerate(points):
-        _, found = jacobians(space, point[None], see, None if labels is None else labels[i : i + 1])
-        j = found[0].double().cpu()
-        total += j.t() @ j
+        total += squared(columns(space, point, see, None if labels is None else labels[i])[1]).cpu()
     return total / len(points)
 
 
 def spectrum(space: LatentSpace, seed: int = 0) -> Tensor:
-    """Eigenvalues of the mean metric at a few samples of `seed` as shares, largest first; empty for spaces above `MOST`."""
-    if space.size > MOST:
+    """Eigenvalues of the mean metric at a few samples of `seed` as shares, largest first.
+
+    Empty for spaces above `MOST`, and for samples whose Jacobians are above `MOST_NUMBERS`.
+    """
+    if space.size > MOST or slopes(space) > MOST_NUMBERS:
         return torch.zeros(0, dtype=torch.float64)
     classes = space.model.generator.num_classes
     count = max(SPECTRUM_POINTS, min(classes, SPECTRUM_CLASSES))

@@ -43,6 +43,9 @@ LARGEST = 256
 """Pixels of the longer side of the pictures that a map keeps."""
 HELD = 2**31
 """Bytes of samples and features that a map may hold; of the latter there are two copies for a while."""
+HELD_OF_SERIES, ROWS, EACH = 3 * 2**29, 256, 64
+"""The same of series, whose features are as large as they are and held three times; and in how many rows scikit-learn looks
+for neighbours, with how many bytes for each of their numbers."""
 ROUNDING = 3e-7
 """Of features, as a share of their length."""
 
@@ -289,11 +292,19 @@ def _check_room(model: Model, extractor: Extractor, n: int) -> None:
     """Raise `GanvasError` where n samples and their features take more than `HELD`."""
     one = torch.zeros(1, *model.shape, dtype=torch.uint8 if len(model.shape) == 3 else torch.float32)
     features = extractor(one).features.numel()
-    each = _kept(one).nbytes + 8 * features
-    if n * each > HELD:
-        raise GanvasError(
-            f"A map of {n:,} samples of this model takes {n * each / 1e9:.1f} GB. Ask for {HELD // each:,} at most (--n)."
+    each, row, room = _kept(one).nbytes + 8 * features, 0, HELD
+    if len(model.shape) == 2:
+        each, row, room = _kept(one).nbytes + 12 * features, EACH * features, HELD_OF_SERIES
+    taken = n * each + min(n, ROWS) * row
+    if taken > room:
+        most = (room - ROWS * row) // each
+        most = most if most > ROWS else min(ROWS, room // (each + row))
+        ask = (
+            f"Ask for {most:,} at most (--n)"
+            if most >= FEWEST
+            else f"{FEWEST} are the fewest, and are too large"
         )
+        raise GanvasError(f"A map of {n:,} samples of this model takes {taken / 1e9:.1f} GB. {ask}.")
 
 
 def _digits(features: NDArray[np.float32]) -> Any:

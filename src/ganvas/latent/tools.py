@@ -122,6 +122,9 @@ def walk(
     owner = where.model
     if kind == "mixing":
         pictures.check_table(keys // 2 + 1, keys - keys // 2 + 1, owner.shape)
+        pictures.check_series(keys // 2 * (keys - keys // 2), owner.shape, "Take fewer --keys.")
+    else:
+        pictures.check_walk(frames, owner.shape)
     classes = owner.labels(keys, labels)
     if labels is not None and (named := arrays.as_tensor(labels, "labels").numel()) > keys:
         raise GanvasError(f"There are {named} labels for {keys} keys. Give fewer, or more keys (--keys).")
@@ -162,11 +165,15 @@ def walk(
         way, chosen = path(times), labels_at(times)
     with torch.no_grad():
         size = min(BATCH, owner.at_once)  # 64 of 1,024 px take 3 GB
-        drawn: list[Tensor] = []
+        samples, done = torch.empty(0), 0
         for part, label in arrays.split(way, chosen, size):
-            progress("frames", len(drawn) * size, len(way))
-            drawn.append(owner.to_data(where.decode(part, label)).cpu())
-    return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)), owner.info.series)
+            progress("frames", done, len(way))
+            drawn = owner.to_data(where.decode(part, label)).cpu()
+            # One piece of memory: of all parts and their whole there would be two.
+            samples = samples if done else drawn.new_empty(len(way), *drawn.shape[1:])
+            samples[done : done + len(part)] = drawn
+            done += len(part)
+    return Walk(samples, way, where.name, figures, min(columns, len(way)), owner.info.series)
 
 
 def check_method(

@@ -4,6 +4,7 @@ import html
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from math import ceil, prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,33 @@ LARGEST = 1e30
 
 
 def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1) -> Image.Image:
-    """Each row walks from one latent to another along the sphere, which keeps the length typical of a normal latent."""
+    """Each row walks from one latent to another along the sphere, which keeps the length typical of a normal latent.
+
+    Large pictures are shown at a fraction of their size; of large series there are fewer.
+    """
+    shape, factor = model.shape, 1
+    if len(shape) == 3:
+        factor = ceil(sqrt(rows * columns * prod(shape[1:]) / arrays.TOGETHER))
+    else:
+        columns = arrays.fitting(2 * rows * prod(shape), arrays.TOGETHER, columns)
     start, stop = model.latents(2 * rows, seed).repeat_interleave(columns, 0).chunk(2)
     walk = slerp(start, stop, torch.linspace(0, 1, columns).repeat(rows)[:, None])
     labels = None
     if model.generator.num_classes:
         labels = (torch.arange(rows) % model.generator.num_classes).repeat_interleave(columns)
         labels = labels.to(model.device)
-    found = []
+    found, done = torch.empty(0), 0
     for part, label in arrays.split(walk, labels, model.at_once):
         with torch.inference_mode():
             drawn = model.generator(part.to(model.device), label)
-        found.append(model.to_data(drawn).cpu())
+        small = pictures.smaller(model.to_data(drawn).cpu(), factor)
+        # One piece of memory: of all parts and their whole there would be two.
+        found = found if done else small.new_empty(len(walk), *small.shape[1:])
+        found[done : done + len(part)] = small
+        done += len(part)
     if len(model.shape) == 2:
-        return pictures.draw(torch.cat(found), schema=model.info.series)
-    return pictures.grid(torch.cat(found), columns=columns)
+        return pictures.draw(found, schema=model.info.series)
+    return pictures.grid(found, columns=columns)
 
 
 def curves(run: Run) -> bytes | None:

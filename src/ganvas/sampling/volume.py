@@ -1,12 +1,14 @@
 """Sampling by how much the generator stretches its latent space; needs no critic."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.finders import MOST_SLOPES
-from ganvas.latent.jacobian import jacobians
+from ganvas.latent.jacobian import MOST_NUMBERS, columns, squared
 from ganvas.latent.space import LatentSpace, LatentZ
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
@@ -43,13 +45,18 @@ def log_volumes(
             f"polarity and magnet take the derivative by each of the {size:,} numbers of z; {MOST_SLOPES:,} are the most. Take "
             "--sampler truncate."
         )
+    if (numbers := size * math.prod(space.model.shape)) > MOST_NUMBERS:
+        raise GanvasError(
+            f"polarity and magnet take the derivative of each of the {numbers // size:,} numbers of a sample by each of the "
+            f"{size:,} numbers of z: {numbers:,}, and {MOST_NUMBERS:,} are the most. Take --sampler truncate."
+        )
     home = _Noise(space)
     noise, labels = home.check(noise), space.labels(len(noise), labels)
     found = []
     for i, each in enumerate(noise):
-        label = None if labels is None else labels[i : i + 1]
-        jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1), label)[1][0].double()
-        squares = torch.linalg.eigvalsh(jacobian.t() @ jacobian).flip(0)[:LARGEST].clamp(min=1e-20)
+        label = None if labels is None else labels[i]
+        slopes = columns(home, each, lambda samples: samples.flatten(1), label)[1]
+        squares = torch.linalg.eigvalsh(squared(slopes)).flip(0)[:LARGEST].clamp(min=1e-20)
         found.append(0.5 * squares[squares > NOTHING * squares[0]].log().sum())
         if callback is not None:
             callback(i + 1, len(noise))
