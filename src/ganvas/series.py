@@ -171,8 +171,8 @@ class Schema:
         """
         count, steps, columns = values.shape
         found = torch.empty(count, self.channels, steps)
-        # Some at a time: of all of them there would be seven copies in float64.
-        size = max(1, BLOCK // max(1, steps * columns))
+        # Some at a time: of all of them there would be seven copies in float64, and of each category a channel.
+        size = max(1, BLOCK // max(1, steps * max(columns, self.channels)))
         for start in range(0, count, size):
             part = slice(start, start + size)
             once = None if static is None else static[part]

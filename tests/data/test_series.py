@@ -18,6 +18,7 @@ import torch
 from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
+from ganvas.data import series as of_series
 from ganvas.data.labels import number
 from ganvas.data.series import BYTES, BYTES_EACH, Table, make
 from ganvas.data.tables import columns_of
@@ -618,6 +619,30 @@ def test_what_the_file_of_a_model_could_not_say_again_is_not_trained_on(tmp_path
             load_dataset(DataConfig(str(source), window=5))
     with pytest.raises(GanvasError, match="take 7 MiB"):
         check_names([f"{i:0999}" for i in range(7000)], "names")
+
+
+def test_wide_windows_of_one_series_lie_in_memory_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 600 rows of 64 columns of 256 categories lay there 24 times, a gigabyte, and three while they were read."""
+    text = "a,b\n" + "".join(f"x{i % 7},y{i % 5}\n" for i in range(60))
+    path = saved(tmp_path / "kinds.csv", text)
+    usual = load_dataset(path)
+    monkeypatch.setattr(of_series, "WIDE", 0)
+    monkeypatch.setattr(of_series, "NUMBERS", 100)  # some rows at a time
+    once = load_dataset(path)
+    assert isinstance(once.items, torch.Tensor)
+    assert torch.equal(once.items, usual.items)
+    assert (once.fingerprint, once.notes, once.shape) == (usual.fingerprint, usual.notes, (12, 24))
+    assert once.items.untyped_storage().nbytes() == 4 * 12 * 60
+    # What is scaled by its window is another number in each.
+    found = load_dataset(
+        saved(tmp_path / "levels.csv", "v\n" + "".join(f"{100 + i * i}\n" for i in range(60)))
+    )
+    assert found.series is not None
+    assert found.series.frames
+    assert isinstance(found.items, torch.Tensor)
+    assert found.items.is_contiguous()
 
 
 def test_tables_take_no_more_memory_than_they_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

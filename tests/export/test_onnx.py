@@ -20,8 +20,9 @@ from ganvas.cli import main
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.export import onnx as export
+from ganvas.export import page
 from ganvas.export.onnx import difference, optional_of, parts_of, run, to_onnx, write
-from ganvas.latent import open_space
+from ganvas.latent import LatentSpace, open_space
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import StyleBased, build_generator, families
 from ganvas.networks.stylegan3 import placement
@@ -149,6 +150,22 @@ def test_psi_pulls_mixed_classes_to_the_way_between_both_means() -> None:
 @pytest.fixture(scope="module")
 def parts() -> dict[Any, bytes]:
     return {part: to_onnx(model_of("style"), part) for part in parts_of(model_of("style"))}
+
+
+def test_means_of_too_many_classes_are_refused_before_they_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """65,536 classes, in 4 MB, took gigabytes and hours, to be a file that nothing opens."""
+    model = model_of("style")
+    network: Any = model.generator
+    monkeypatch.setattr(export, "MOST_MEANS", network.num_classes * network.w_dim - 1)
+    monkeypatch.setattr(page, "MOST_MEANS", export.MOST_MEANS)
+    monkeypatch.setattr(LatentSpace, "_mean_of_class", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(GanvasError, match=r"2 classes are .* Name inputs without psi: --inputs noise"):
+        to_onnx(model)
+    with pytest.raises(GanvasError, match=r"2 classes are .* --inputs other"):
+        page.check(model, half=False)
+    assert "middle" not in dict(export.Graph(model, "whole", ["noise"]).named_buffers())
 
 
 def test_parts_of_a_generator_without_w_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentZ, open_space
+from ganvas.latent import space as spaces_of
 from ganvas.latent.space import OF_A_CLASS, LatentSpace
 from ganvas.model import Model, ModelInfo
 from ganvas.networks.base import GeneratorBase
@@ -673,6 +674,46 @@ def test_truncation_pulls_to_the_mean_of_the_class_asked_for(mode: Mode, space: 
     assert in_turn.argmax(1).tolist() == [0, 1, 2]
     z = open_space(model, "z")
     assert z.mean_of(labels).abs().max() < 0.1, "the prior has one mean for all"
+
+
+@pytest.mark.parametrize(("of_a_class", "passes"), [(1024, [682] * 3), (2 * 682, [682, 2 * 682])])
+def test_of_many_classes_each_has_fewer_samples(
+    monkeypatch: pytest.MonkeyPatch, of_a_class: int, passes: list[int]
+) -> None:
+    """1,024 of each of 65,536 classes took an hour and a half; whichever is asked for first, the means are the same."""
+    model = Model(made := Offset(), None, ModelInfo.of(made, "offset"))
+    whole = open_space(model, "w").mean_of(torch.arange(3))
+    monkeypatch.setattr(spaces_of, "OF_ALL_CLASSES", 2048)  # 682 for each of three
+    monkeypatch.setattr(spaces_of, "OF_A_CLASS", of_a_class)
+    drawn = list[int]()
+    mapping = Offset.mapping
+
+    def counted(self: Offset, z: Tensor, labels: Tensor) -> Tensor:
+        drawn.append(len(z))
+        return mapping(self, z, labels)
+
+    monkeypatch.setattr(Offset, "mapping", counted)
+    space = open_space(model, "w")
+    assert space.size == 3
+    drawn.clear()
+    means = space.mean_of(torch.tensor([2, 0, 1]))
+    assert drawn == passes
+    assert (means[[1, 2, 0]] - whole).abs().max() < 10 / 682**0.5
+    assert torch.equal(open_space(model, "w").mean_of(torch.arange(3)), means[[1, 2, 0]])
+    drawn.clear()
+    pulled = Truncated(space, 0.01, "clusters").sample(3, torch.Generator().manual_seed(1), torch.arange(3))
+    assert (pulled - whole).abs().max() < 4
+    assert drawn.count(682) == 3
+
+
+def test_means_of_classes_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 65,536 classes in a wide space took gigabytes."""
+    model = Model(made := Offset(), None, ModelInfo.of(made, "offset"))
+    whole = open_space(model, "w").mean_of(torch.arange(3))
+    monkeypatch.setattr(spaces_of, "NUMBERS", 3)
+    space = open_space(model, "w")
+    assert torch.equal(space.mean_of(torch.arange(3)), whole)
+    assert len(space._class_means) == 1
 
 
 class Kinds(nn.Module):

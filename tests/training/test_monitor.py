@@ -236,3 +236,24 @@ def test_classes_that_are_balanced_stand_beside_balanced_ones(
     counts = [len(seen[0].indices[seen[0].take_labels() == label].unique()) for label in range(3)]
     wanted = 9 / sum(1 / count for count in counts)  # of a mean over three equal shares
     assert monitor._worth(seen[0], torch.arange(3 * int(kept))) == pytest.approx(wanted, rel=0.05)
+
+
+def test_of_wide_series_fewer_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Series have no sketch: 2,048 of 16,384 channels took gigabytes."""
+    data = ganvas.load_dataset("goog")
+    numbers = int(np.prod(data.shape))
+    made = presets.get("series")
+    layout = {"layout": data.series.layout}  # type: ignore[union-attr]
+    for path in ("network.generator", "network.critic"):
+        made = replace_at(made, path, {"channels": 4} | (layout if path == "network.generator" else {}))
+    made = replace_at(replace_at(made, "network.latent_dim", 96), "training.precision", "fp32")
+    game = gan(made, data.shape, 0, torch.device("cpu"))
+    usual = Monitor(game, *data.split(0.1))
+    assert (len(usual.train[0]), len(usual.reference)) == (128, len(data.split(0.1)[0]))
+    monkeypatch.setattr(monitor, "WIDE", numbers - 1)
+    monkeypatch.setattr(monitor, "PROBED", 40 * numbers)
+    monkeypatch.setattr(monitor, "COMPARED", 100 * numbers)
+    fewer = Monitor(game, *data.split(0.1))
+    assert (len(fewer.train[0]), len(fewer.reference), len(fewer.z)) == (40, 100, 40)
+    assert fewer.held_nearest == 0
+    assert fewer.measure(game).keys() == usual.measure(game).keys() - {"nearest"}

@@ -1,6 +1,7 @@
 """What is typed -> what is trained: preset, then the family with its recipe, then the size, then single flags."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 import ganvas
 from ganvas.config import NetworkConfig, PenaltyConfig, from_dict
+from ganvas.data import limits
 from ganvas.errors import GanvasError
 from ganvas.losses import penalties
 from ganvas.networks import build_critic, build_generator, families
@@ -17,6 +19,7 @@ from ganvas.networks.base import Family
 from ganvas.networks.dcgan import DcganCritic, DcganGenerator
 from ganvas.presets import presets
 from ganvas.training import describe, methods, plan
+from ganvas.training.hints import hints
 from tests.training.games import gan
 
 RECIPE = {
@@ -115,6 +118,33 @@ def test_series_have_room_in_z_for_every_chunk_and_a_batch_that_they_fill(tmp_pa
     np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(60, 10, 2)))
     assert plan(str(tmp_path / "few.npy"), device="cpu")[0].training.batch == 32
     assert plan(str(tmp_path / "few.npy"), device="cpu", batch=8)[0].training.batch == 8
+
+
+def test_wide_series_are_taken_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 windows of 64 columns of 256 categories, a table of 100 kB, took gigabytes in every step."""
+    rows = np.random.default_rng(0).integers(0, 9, (120, 2))
+    table = tmp_path / "kinds.csv"
+    table.write_text("a,b\n" + "".join(f"x{a},y{b}\n" for a, b in rows))
+    usual, dataset = plan(str(table), device="cpu")
+    numbers = int(np.prod(dataset.shape))
+    assert (usual.training.batch, numbers) == (64, 18 * 24)
+    assert not hints(usual, dataset)
+    resolve = import_module("ganvas.training.resolve")
+    monkeypatch.setattr(resolve, "MOST_TOGETHER", 11 * numbers)
+    fewer, _ = plan(str(table), device="cpu")
+    assert fewer.training.batch == 8
+    (line,) = hints(fewer, dataset)
+    assert "24 steps of 18 channels, of which 'a' 9, 'b' 9: batches are of 8 instead of 64" in line
+    assert plan(str(table), device="cpu", batch=64)[0] == usual
+    assert plan(str(table), device="cpu", settings={"training.batch": 32})[0].training.batch == 32
+    monkeypatch.setattr(resolve, "MOST_TOGETHER", numbers)
+    with pytest.raises(GanvasError, match=r"kinds has 432 numbers.* 'a' 9, 'b' 9\. .*--columns.*--batch 2"):
+        plan(str(table), device="cpu")
+    monkeypatch.setattr(limits, "ALWAYS", 0)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "1")
+    assert plan(str(table), device="cpu", batch=2)[0].training.batch == 2
+    with pytest.raises(GanvasError, match=r"'b' 9; a step of 64 holds 4 MB, .*--batch"):
+        plan(str(table), device="cpu", batch=64)
 
 
 def test_long_series_have_no_more_chunks(tmp_path: Path) -> None:

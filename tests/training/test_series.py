@@ -124,6 +124,24 @@ def test_what_stands_beside_the_data_has_their_shares_of_classes(
     assert "256 series." in made
 
 
+def test_of_wide_series_the_report_draws_fewer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 of 16,384 channels took gigabytes, when the training was done."""
+    asked: list[int] = []
+    series = ganvas.Model.series
+
+    def kept(self: ganvas.Model, n: int = 64, **named: Any) -> Any:
+        asked.append(n)
+        return series(self, n, **named)
+
+    monkeypatch.setattr(ganvas.Model, "series", kept)
+    write_report(run)
+    numbers = math.prod(ganvas.load(run.path).shape)
+    monkeypatch.setattr("ganvas.report.page.WIDE", numbers - 1)
+    monkeypatch.setattr("ganvas.report.page.NUMBERS", 30 * numbers)
+    write_report(run)
+    assert asked == [500, 30]
+
+
 def test_samples_are_tables_arrays_and_pictures(run: Run, tmp_path: Path) -> None:
     for name, given in (
         ("a.csv", ["--length", "20"]), ("a.npz", ["--length", "20"]), ("a.npy", []), ("a.png", ["--labels", "up"])

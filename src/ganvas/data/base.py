@@ -245,7 +245,8 @@ def fingerprint(*parts: bytes | str | np.ndarray) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            digest.update(np.ascontiguousarray(part).data)
+            for rows in [part] if part.flags.c_contiguous else part:  # windows that share their memory
+                digest.update(np.ascontiguousarray(rows).data)
         else:
             digest.update(part.encode() if isinstance(part, str) else part)
         digest.update(b"\0")

@@ -25,8 +25,11 @@ DAY = 86_400
 """Seconds."""
 BOOLEANS = {"true", "false", ""}
 """Texts that some programs write with a capital letter, others without; and a missing one."""
-OFF, BLOCK = 1e-3, 1024
-"""Share of the range of a column from which a value is another one, and windows that are looked at together for that."""
+OFF, BLOCK, NUMBERS = 1e-3, 1024, 2**22
+"""Share of the range of a column from which a value is another one; windows that are looked at together for that, and numbers of
+their channels."""
+WIDE = 2**16
+"""Numbers of a window above which those of one series lie in memory once."""
 BYTES, BYTES_EACH = 40, 8
 """That a number of all windows takes while they are cut and scaled, and a number of a channel."""
 
@@ -142,7 +145,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     else:
         schema = model
         _check_whole(table.name, schema, values, lengths, static)
-    items = schema.encode(values, lengths, static)
+    items = _encoded(schema, table, values, lengths, static)
     told = f"{schema.layout} {to_dict(schema)}"
     mark = fingerprint(items.numpy(), told, *([] if made.labels is None else [made.labels.numpy()]))
     return replace(
@@ -157,6 +160,22 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             *_read_as_others(schema, items, values, lengths, static),
         ),
     )
+
+
+def _encoded(
+    schema: Schema, table: Table, values: np.ndarray, lengths: np.ndarray, static: np.ndarray | None
+) -> Tensor:
+    """Windows (N, T, D) as they are trained on (N, C, T): wide ones of one series as pieces of it, which share its memory, where
+    no channel hangs on where a window begins."""
+    alone = len(table.sequences) == 1 and not (schema.frames or schema.ends or schema.static)
+    if not alone or schema.channels * values.shape[1] <= WIDE:
+        return schema.encode(values, lengths, static)
+    rows = table.sequences[0]
+    whole, size = torch.empty(schema.channels, len(rows)), max(1, NUMBERS // schema.channels)
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        whole[:, start : start + size] = schema.encode(part[None], np.array([len(part)]))[0]
+    return whole.unfold(1, values.shape[1], 1).transpose(0, 1)
 
 
 def scaled_as(dataset: Dataset, schema: Schema) -> Dataset:
@@ -198,8 +217,9 @@ def _read_as_others(
     columns = [(column, schema.own(column)) for column in schema.columns]
     once = [(column, column) for column in schema.static]
     wrong, wrong_once = np.zeros(len(columns)), np.zeros(len(once))
-    for start in range(0, len(items), BLOCK):
-        part = slice(start, start + BLOCK)
+    size = arrays.fitting(schema.channels * values.shape[1], NUMBERS, BLOCK)
+    for start in range(0, len(items), size):
+        part = slice(start, start + size)
         again = schema.decode(items[part])
         for i, (_, own) in enumerate(columns):
             wrong[i] += _differs(own, again.values[:, :, i], values[part, :, i])[alive[part]].sum()

@@ -42,6 +42,8 @@ CHECKED = 3
 NUMBERS = ("psi", "truncation")
 """Inputs that can be left out of a graph, but are in it if nobody says otherwise."""
 MILLION = 1_000_000
+MOST_MEANS = 2**24
+"""Numbers of the means of w, one a class, that a file holds: of ImageNet's classes they are half a million."""
 LONGEST, MOST_OF_CLASSES = 2000, 100_000
 """Characters of a name in a file, and of the list of classes; of a longer one their number stands there."""
 
@@ -80,6 +82,7 @@ class Graph(nn.Module):
         if isinstance(self.generator, BigGenerator) and "truncation" in self.optional:
             self.register_buffer("on_rows", torch.tensor(_on_rows(self.generator.rows)))
         if "psi" in self.optional and part == "whole":
+            check_means(model, _without_psi(known), MOST_MEANS)
             classes = model.generator.num_classes
             labels = torch.arange(classes, device=model.device) if classes else None
             middle = open_space(model, "w").mean_of(labels)
@@ -194,6 +197,26 @@ def check(model: Model) -> None:
         )
     _library("onnx")
     _library("onnxscript")
+
+
+def _without_psi(known: Sequence[str]) -> str:
+    """How to have a file without psi, of a model that has the inputs `known`."""
+    other = [name for name in known if name != "psi"]
+    how = f"--inputs {other[0]}" if other else "to_onnx(model, optional=[]) in Python"
+    return f"Name inputs without psi: {how}."
+
+
+def check_means(model: Model, advice: str, most: int) -> None:
+    """Raise `GanvasError`, ending with `advice`, where the means of w of all classes are too many numbers for a file."""
+    network = model.generator
+    if not isinstance(network, StyleBased):
+        return
+    numbers = network.num_classes * network.w_dim
+    if numbers > most:
+        raise GanvasError(
+            f"Truncation pulls w to the mean of its class, and those of {network.num_classes:,} classes are {numbers:,} "
+            f"numbers; a file of this kind holds at most {most:,}. {advice}"
+        )
 
 
 def to_onnx(

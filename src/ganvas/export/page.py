@@ -45,6 +45,8 @@ MOST_REAL_VALUES = 2**22
 """Of all real pictures together: 4 MiB before they are compressed."""
 MOST_BYTES = 200_000_000
 """Of the weights: a page is read into the memory of a browser several times over."""
+MOST_MEANS = 2**23
+"""Numbers of the means of all classes, to which truncation pulls: a page lies in memory several times while it is written."""
 WIDEST = 1024
 """Numbers in a point above which its typicality is counted coordinate by coordinate."""
 
@@ -68,6 +70,8 @@ def check(model: Model, half: bool) -> None:
     """Raise `GanvasError` for a model that no page can hold, before any work is done."""
     weight_bytes(model, half)
     onnx.check(model)
+    instead = "Write it as ONNX without truncation instead: ganvas export MODEL --to onnx --inputs other."
+    onnx.check_means(model, instead, MOST_MEANS)
 
 
 def page(

@@ -339,7 +339,8 @@ def load_directions(path: str | os.PathLike[str], model: Model | None = None) ->
     if mark and not all(is_hash(each.model, mark) for each in found):
         raise GanvasError(f"{path} holds directions of another model ({found[0].model}, this one is {mark}).")
     if model is not None:
-        shapes = {each.space: open_space(model, each.space).shape for each in found}
+        # Once for each space, not for each direction: the shape of a hidden layer takes two samples.
+        shapes = {name: open_space(model, name).shape for name in dict.fromkeys(each.space for each in found)}
         rows = open_space(model, "w+").shape[0] if "w+" in spaces(model) else 0
         for each in found:
             if any(layer >= rows for layer in each.layers):

@@ -57,8 +57,13 @@ def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
     return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
 
 
-OF_A_CLASS = 1024
-"""Samples that the mean of one class is taken from."""
+OF_A_CLASS, OF_ALL_CLASSES = 1024, 2**20
+"""Samples that the mean of one class is taken from, and of all classes: of more than 1,024 classes each has fewer."""
+
+
+def of_a_class(model: Model, least: int = 1) -> int:
+    """Samples that stand for one class of a model: 1,024 for each of 65,536, which a small file may say, would take hours."""
+    return arrays.fitting(max(1, model.generator.num_classes), OF_ALL_CLASSES, OF_A_CLASS, least)
 
 
 class LatentSpace:
@@ -199,10 +204,20 @@ class LatentSpace:
 
     def _mean_of_class(self, label: int) -> Tensor:
         if label not in self._class_means:
+            each = of_a_class(self.model)
+            # Classes of few samples together with those beside them, always the same, so that a mean hangs on no order.
+            group = OF_A_CLASS // each
+            first = label // group * group
+            classes = torch.arange(first, min(first + group, self.model.generator.num_classes))
             with torch.no_grad():
-                labels = torch.full((OF_A_CLASS,), label, device=self.model.device)
-                points = self.sample(OF_A_CLASS, stream(0, f"space {self.name} class {label}"), labels)
-            self._class_means[label] = points.mean(0)
+                labels = classes.repeat_interleave(each).to(self.model.device)
+                points = self.sample(len(labels), stream(0, f"space {self.name} class {first}"), labels)
+            if (len(self._class_means) + len(classes)) * self.size > NUMBERS:
+                self._class_means.clear()
+            means = points.unflatten(0, (-1, each)).mean(1)
+            del points
+            # A copy, made when the points are gone: among them it would keep their room from being used again, gigabytes of it.
+            self._class_means |= dict(zip(classes.tolist(), means.clone(), strict=True))
         return self._class_means[label]
 
     @cached_property

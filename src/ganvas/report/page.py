@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from math import ceil, prod, sqrt
@@ -35,8 +36,10 @@ figcaption{color:#aaa}img{border-color:#333}img.plot{background:#fff}}
 
 MOST_POINTS, MOST_LINES = 2000, 20
 """Of a plot, whose pixels show no more: a run from anybody may have half a million lines of statistics."""
-COMPARED = 500
-"""Series, drawn and real, of the fans and spectra."""
+COMPARED, FEWEST = 500, 8
+"""Series, drawn and real, of the fans and spectra; and at the least."""
+WIDE, NUMBERS = 2**16, 2**23
+"""Numbers of a series above which there are fewer, and how many all of them have then."""
 LARGEST = 1e30
 """Figure that is plotted as it is."""
 
@@ -235,16 +238,19 @@ def write_report(run: Run) -> Path:
 def _of_series(model: Model) -> list[str]:
     """Fans and spectra of as many drawn and real series; of the drawn ones alone where the data are not at hand."""
     real, labels = None, None
+    count, numbers = COMPARED, math.prod(model.shape)
+    if numbers > WIDE:
+        count = arrays.fitting(numbers, NUMBERS, COMPARED, FEWEST)
     with suppress(GanvasError):
         data, config = load_data_of(model, download=False)
         train, _ = data.split(config.holdout, config.fold)
-        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:COMPARED]
+        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count]
         found, kinds = train.take(rows)
         real = model.decode(found)
         # In the shares of the data: of other classes the two would differ by these alone.
         if model.generator.num_classes and data.num_classes == model.generator.num_classes:
             labels = kinds
-    sets = [("drawn", model.series(COMPARED, labels=labels)), *([] if real is None else [("real", real)])]
+    sets = [("drawn", model.series(count, labels=labels)), *([] if real is None else [("real", real)])]
     said = "the middle 50 and 90 % of the values at every step, and the median"
     return [
         _figure(pictures.png(pictures.fans(sets)), said, "plot"),

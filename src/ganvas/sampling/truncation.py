@@ -11,7 +11,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
-from ganvas.latent.space import OF_A_CLASS, LatentSpace
+from ganvas.latent.space import LatentSpace, of_a_class
 from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
@@ -70,8 +70,8 @@ class Truncated(LatentSpace):
     def _clusters_of(self, label: int) -> Tensor:
         """The centres of one class's points."""
         if label not in self._by_class:
-            labels = torch.full((OF_A_CLASS,), label, device=self.model.device)
-            points = self.base.sample(OF_A_CLASS, stream(0, f"centres {label}"), labels)
+            labels = torch.full((of_a_class(self.model, 4 * CENTRES),), label, device=self.model.device)
+            points = self.base.sample(len(labels), stream(0, f"centres {label}"), labels)
             self._by_class[label] = self._clusters(points)
         return self._by_class[label]
 

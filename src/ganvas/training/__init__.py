@@ -139,6 +139,7 @@ def train(
                     display.say(line)
             held.callback(lambda: audience.end(result.stopped if result else "failed"))
             result = loop()
+            del loop, dataset  # the report opens the data anew, which would lie in memory twice
             with dist.turn() as first:
                 if first:
                     _close(result, display, report)

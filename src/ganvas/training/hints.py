@@ -1,9 +1,13 @@
 """What is worth knowing about the data before a run begins, said once."""
 
+import math
+
 from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.features.select import how_many
+from ganvas.presets import presets
 from ganvas.training.method import methods
+from ganvas.training.resolve import EACH_NUMBER, batch_of, wide
 
 FEW = 1_000
 """Images below which the critic of an unchanged preset knows them by heart within minutes (Karras et al. 2020, figure 1)."""
@@ -23,6 +27,12 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
             f"{'It' if len(empty) == 1 else 'They'} cannot be learnt."
         )
     plays = methods.get(config.method.name).takes_recipes  # whatever else trains takes no augmentation
+    usual = presets.get(config.preset).training.batch if config.preset in presets else 0
+    if dataset.series is not None and config.training.batch == batch_of(usual, dataset) < usual:
+        lines.append(
+            f"{wide(dataset)}: batches are of {config.training.batch} instead of {usual}. --batch takes more, and for each about "
+            f"{math.prod(dataset.shape) * EACH_NUMBER / 1e6:,.0f} MB."
+        )
     if dataset.is_images and count < FEW and plays:
         augmented = bool(config.augment.policy)
         seen = (

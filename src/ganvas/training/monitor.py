@@ -25,6 +25,9 @@ PROBE = 128
 """Real, held-out and drawn samples of one measurement."""
 REFERENCE = 2048
 """Training samples that the drawn ones are compared with."""
+WIDE, PROBED, COMPARED, FEWEST = 2**16, 2**23, 2**24, 8
+"""Numbers of a series above which there are fewer of them in the one and in the other, how many all of them have then, and the
+least of them: of many columns of categories, which have no sketch, they took gigabytes."""
 AT_ONCE = 32
 """Of them that are held in their full size at a time."""
 SKETCH = 14
@@ -83,11 +86,15 @@ class Monitor:
                 labels.append(torch.empty(0) if known is None else known.to(device))
             return torch.cat(samples), None if dataset.labels is None else torch.cat(labels)
 
-        count = max(1, PROBE // unit) * unit
+        probes, references = PROBE, REFERENCE
+        if method.spec.kind == "series" and (numbers := math.prod(method.spec.shape)) > WIDE:
+            probes = arrays.fitting(numbers, PROBED, PROBE, FEWEST)
+            references = arrays.fitting(numbers, COMPARED, REFERENCE, FEWEST)
+        count = max(1, probes // unit) * unit
         self.train, self.held = choose(trained_on, count, unit), choose(held_out, count, unit)
         self.worth = [_worth(part, rows(part, count, unit)) for part in (trained_on, held_out)]
         """How many samples of their own the ones and the others count as."""
-        self.reference, self.reference_labels = choose(trained_on, REFERENCE, look=sketch)
+        self.reference, self.reference_labels = choose(trained_on, references, look=sketch)
         noise = torch.randn(count, generator.latent_dim, generator=stream(seed, "monitor"))
         self.z = to_prior(generator.prior, noise).to(device)
         self.labels: Tensor | None = None
@@ -107,9 +114,9 @@ class Monitor:
         self.real_distance = _mean_distance(real)
         self.real_nearest = _nearest_within(real.unique(dim=0) if repeats else real)
         self.real_spread = _spread(real)
-        self.reference_distance = _mean_distance(self.reference[: 4 * PROBE])
+        self.reference_distance = _mean_distance(self.reference[: 4 * probes])
         self.held_nearest = 0.0
-        if len(trained_on) <= REFERENCE and len(self.held[0]) >= 16:
+        if len(trained_on) <= references and len(self.held[0]) >= 16:
             self.held_nearest = float(
                 distance_matrix(sketch(self.held[0]), self.reference).min(1).values.mean()
             )

@@ -1,6 +1,7 @@
 """From what the user typed to a fully resolved config."""
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from ganvas.config import (
     validate,
 )
 from ganvas.data import Dataset, balanced
+from ganvas.data.limits import check_memory
 from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import PATH, GanvasError, expect
@@ -50,6 +52,9 @@ RECIPES = {
 """The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; both in one; Jiang et al. 2021."""
 MOST_CHUNKS = 16
 """Chunks of a series where nobody says how long they are: a recurrent network learns less of more, and takes longer."""
+MOST_TOGETHER, EACH_NUMBER = 2**22, 140
+"""Numbers of the series of a batch where nobody says how many they are, and bytes that each of them takes in a step: of 64
+columns of 256 categories, in 100 kB, 64 windows took gigabytes."""
 LARGE, LARGE_RATE = 32, 4e-3
 """Pixels of a side above which the rates of a style-based pair are at most so high. With the 0.015 of `hour` flowers of 128 px
 were a grid of noise after 19 kimg, and those of 64 px black with flat spots after 24 (docs/autoencoders.md, docs/figures.md)."""
@@ -318,6 +323,8 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
     part = dataset.split(config.data.holdout, config.data.fold)[0]
     if len(part) < training.batch:
         training = replace(training, batch=max(2, 2 ** (len(part).bit_length() - 1)))
+    if "training.batch" not in settings:
+        training = replace(training, batch=_small_batch(training.batch, dataset))
     family = families.get(network.name)
     known = inspect.signature(family.generator).parameters
     if "layout" in known and "layout" not in network.generator:
@@ -352,6 +359,43 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
         # Of a model that is begun with: it goes on with other series.
         network = replace(network, generator={**network.generator, "lengths": _lengths(config, part)})
     return replace(config, training=training, network=network)
+
+
+def batch_of(usual: int, dataset: Dataset) -> int:
+    """The usual batch, or as many series, a power of two, as have `MOST_TOGETHER` numbers: 0 where one has more."""
+    fitting = MOST_TOGETHER // math.prod(dataset.shape)
+    return usual if usual <= fitting else 2 ** fitting.bit_length() // 2
+
+
+def _small_batch(usual: int, dataset: Dataset) -> int:
+    """`batch_of`. Raises `GanvasError` where not even two fit."""
+    if (found := batch_of(usual, dataset)) >= 2:
+        return found
+    memory = 2 * math.prod(dataset.shape) * EACH_NUMBER / 1e9
+    raise GanvasError(
+        f"{wide(dataset)}. A batch is two at the least, and has at most {MOST_TOGETHER:,} numbers unless you say how many it "
+        f"takes. Take fewer columns (--columns) or a shorter --window; or say --batch 2, for about {memory:.1f} GB."
+    )
+
+
+def wide(dataset: Dataset) -> str:
+    """How many numbers a series has, and of which columns most of them are."""
+    assert dataset.series is not None
+    columns = sorted((*dataset.series.columns, *dataset.series.static), key=lambda each: -each.channels)
+    most = ", ".join(f"{each.name!r} {each.channels:,}" for each in columns[:3])
+    return (
+        f"A series of {dataset.name} has {math.prod(dataset.shape):,} numbers: {dataset.shape[1]:,} steps of "
+        f"{dataset.shape[0]:,} channels, of which {most}{' and so on' if len(columns) > 3 else ''}"
+    )
+
+
+def _check_together(config: Config, dataset: Dataset) -> None:
+    """Raise `GanvasError` for a batch of series that takes more memory than data may."""
+    if dataset.series is None or not config.training.device.startswith("cpu"):
+        return
+    size = config.training.batch * math.prod(dataset.shape) * EACH_NUMBER
+    otherwise = "Take a smaller --batch, fewer columns (--columns) or a shorter --window"
+    check_memory(size, f"{wide(dataset)}; a step of {config.training.batch}", otherwise)
 
 
 def _lengths(config: Config, part: Dataset) -> str:
@@ -426,6 +470,7 @@ def _check(config: Config, dataset: Dataset) -> Config:
     trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
     trained_on = trained_on.subset(torch.arange(how_many(trained_on, config.data.select)))  # as many
     check_batch(config.training.batch, trained_on)
+    _check_together(config, dataset)
     spec = DataSpec(dataset.shape, dataset.num_classes, len(trained_on))
     method = methods.get(config.method.name)
     method.check(config, spec)
