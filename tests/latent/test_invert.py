@@ -370,7 +370,7 @@ def test_slopes_of_large_pictures_are_taken_in_parts_and_have_an_end(monkeypatch
     )
     torch.testing.assert_close(parts.points, whole.points, rtol=1e-3, atol=1e-3)
     assert told[-6:] == [(done, 6) for done in range(1, 7)]
-    monkeypatch.setattr(invert_module, "WHOLE", 1000)
+    monkeypatch.setattr(invert_module, "MOST_NUMBERS", 1000)
     none = invert(space, targets, start=near, steps=5, newton=3)
     assert "no Newton steps: the slopes of" in none.notes[0]
     assert torch.equal(none.points, invert(space, targets, start=near, steps=5).points)

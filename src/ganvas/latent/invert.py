@@ -19,7 +19,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
 from ganvas.geometry import distance_matrix
 from ganvas.latent.fit import Advance
-from ganvas.latent.jacobian import MOST, jacobians
+from ganvas.latent.jacobian import MOST, MOST_NUMBERS, PART, columns
 from ganvas.latent.paths import Perception, looks, pyramid, rows_back, rows_seen
 from ganvas.latent.space import LatentSpace, LatentStyles, LatentW, open_space
 from ganvas.model import Model
@@ -36,10 +36,6 @@ BEYOND = 1 + 1e-6
 OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
 PAIRED, FEWEST, NUMBERS = 256, 32, 2**27
 """Samples whose mean distance is the unit of residuals; of large ones as many as have so many numbers, and `FEWEST` at least."""
-WHOLE = 2**27
-"""Numbers of a Jacobian that is held for a Newton step, 0.5 GB: so many it has of 256 px in colour and 512 latents."""
-PART = 2**24
-"""Of them, that are brought to float64 at a time."""
 TRIED = 64
 """Classes that are each tried for a target whose point is known; of more, that of the nearest typical sample is taken."""
 
@@ -176,7 +172,7 @@ def invert(
         points, errors = _evolve(search, begin, steps, seed, progress)
         newton = 0
     found = choose(search, points, errors, count, restarts)
-    if newton and space.size * seen[0].numel() > WHOLE:
+    if newton and space.size * seen[0].numel() > MOST_NUMBERS:
         notes += (
             f"no Newton steps: the slopes of {seen[0].numel():,} features in {space.size:,} numbers are too many to be held",
         )
@@ -277,12 +273,12 @@ def _descend(
 
 def _normal(one: Search, point: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
     """J^T J (D, D) and J^T times what is missing (D,), in float64: the normal equations of a target, summed over its features."""
-    features, (found,) = jacobians(one.space, point[None], one.look, one.labels)
-    missing = (one.seen - features)[0].double()
+    features, found = columns(one.space, point, one.look, None if one.labels is None else one.labels[0])
+    missing = (one.seen[0] - features).double()
     count = arrays.fitting(one.space.size, PART, len(missing))
     square, slope = missing.new_zeros(one.space.size, one.space.size), missing.new_zeros(one.space.size)
-    for few, miss in zip(found.split(count), missing.split(count), strict=True):
-        j = few.double() * deviation.double()
+    for few, miss in zip(found.split(count, 1), missing.split(count), strict=True):
+        j = few.t().double() * deviation.double()
         square, slope = square + j.t() @ j, slope + j.t() @ miss
     return square, slope
 

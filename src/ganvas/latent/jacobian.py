@@ -1,5 +1,6 @@
 """The derivative of what a sample looks like by its point, and the metric that it pulls back into the space."""
 
+import threading
 import warnings
 
 import torch
@@ -12,9 +13,13 @@ from ganvas.latent.space import LatentSpace
 MOST = 512
 """Numbers in a point beyond which Jacobians are not taken: each number costs a forward pass."""
 MOST_NUMBERS = 2**27
-"""Numbers of a Jacobian: those of a point times those of what is seen of a sample."""
+"""Numbers of a Jacobian, 0.5 GB: those of a point times those of what is seen of a sample, of 512 latents and 256 px in colour
+as many."""
 PART = 2**24
 """Numbers of it that are brought to float64 at a time."""
+_FORWARD = threading.Lock()
+"""Torch counts levels of forward mode for the process, not for the thread: of Jacobians that two threads took at once some
+were wrong, without a word."""
 SPECTRUM_POINTS, SPECTRUM_CLASSES = 4, 10
 """Points of a spectrum; of a model with classes one of each, of so many from all over where there are more."""
 
@@ -60,7 +65,8 @@ def columns(
             warnings.simplefilter("ignore", DeprecationWarning)
             features = one(point)
             for first, some in zip(range(0, len(basis), size), basis.split(size), strict=True):
-                pushed = torch.func.vmap(push)(some)
+                with _FORWARD:
+                    pushed = torch.func.vmap(push)(some)
                 found = found if first else pushed.new_empty(len(basis), len(features))
                 found[first : first + len(some)] = pushed
     except (RuntimeError, NotImplementedError):

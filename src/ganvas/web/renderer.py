@@ -597,7 +597,7 @@ class Renderer:
         """What was found before, now or in another session."""
         with self._lock:
             if key not in self._found:
-                if (file := self.kept(f"directions-{self.space.name}-{key}")) is None:
+                if (file := self._place(key)) is None:
                     return None
                 try:
                     self._found[key] = load_directions(file, self.model)
@@ -610,10 +610,16 @@ class Renderer:
             if (known := self._known(key)) is not None:
                 return known
             self._found[key] = work()
-            if (file := self.kept(f"directions-{self.space.name}-{key}")) is not None:
+            if (file := self._place(key)) is not None:
                 with suppress(GanvasError):  # a cache that cannot be written only costs time
                     save(file, self._found[key])
             return self._found[key]
+
+    def _place(self, key: str) -> Path | None:
+        """Where directions are kept."""
+        # Those by Jacobians that were kept before may be wrong: two threads that took some at once spoiled each other's.
+        again = "-again" if key == "jacobian" else ""
+        return self.kept(f"directions-{self.space.name}-{key}{again}")
 
     def load(self, path: Path) -> list[Direction]:
         """The first directions of a file, as many as a recipe may move.
