@@ -48,7 +48,7 @@ LONGEST_NAME = 1000
 """Letters of the name of a column, a category or a class."""
 MOST_LETTERS = 6 * 2**20
 """Bytes of all such names together, as JSON: they stand in the header of every file of a model."""
-MOST_CHANNELS, MOST_VALUES = 2**16, 2**26
+MOST_CHANNELS, MOST_VALUES = 2**15, 2**26
 """Of a sample."""
 LARGEST, LEAST = 1e18, 1e-100
 """Number in a column, and the largest of one whose numbers are too small to compute with."""
