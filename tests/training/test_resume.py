@@ -27,7 +27,7 @@ from ganvas.errors import GanvasError
 from ganvas.metrics import Row
 from ganvas.report import verdicts
 from ganvas.runs import Run
-from ganvas.training import Result, describe, plan, state
+from ganvas.training import Result, describe, loop, plan, state
 from ganvas.training.best import BestSnapshot
 from ganvas.training.gan import GanMethod
 from ganvas.training.loop import Loop
@@ -855,3 +855,26 @@ def test_a_run_of_a_cpu_goes_on_on_a_gpu(tiny_train: Train) -> None:
     run = tiny_train(kimg=0.256).run
     assert ganvas.train(resume=run.path, kimg=0.512, device="cuda", quiet=True, report=False).kimg > 0.256
     assert ganvas.train(resume=run.path, kimg=0.768, device="cpu", quiet=True, report=False).kimg > 0.512
+
+
+def test_files_of_a_snapshot_are_replaced_together(
+    monkeypatch: pytest.MonkeyPatch, tiny_train: Callable[..., Result]
+) -> None:
+    """Of the same thousand images as the one before: what was stopped while its critic was written left that of another state."""
+    run = tiny_train(kimg=1.024).run
+    files = sorted(run.snapshots[-1].glob("*.safetensors"))
+    assert len(files) == 2
+    before, write = [file.read_bytes() for file in files], loop.save_network
+    written: list[str] = []
+
+    def stopped(path: Path, network: Any, config: Any, header: Any) -> None:
+        written.append(header["kind"])
+        if len(written) == 2:
+            raise OSError("the disk is full")
+        write(path, network, config, header)
+
+    monkeypatch.setattr(loop, "save_network", stopped)
+    with pytest.raises((OSError, GanvasError), match="the disk is full"):
+        ganvas.train(resume=run.path, kimg=1.536, device="cpu", quiet=True, report=False)
+    assert [file.read_bytes() for file in files] == before
+    assert sorted(run.snapshots[-1].iterdir()) == files

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -403,9 +403,12 @@ class Loop:
         self.method.settle(self.trained_on)
         files = self.method.exports().items()
         folder = self.run.path / "snapshots" / name
-        if folder.exists():  # the same kimg twice: replace the files one by one, each atomically
-            for kind, network in files:
-                with io.atomic(folder / f"{kind}.safetensors") as temporary:
+        if (
+            folder.exists()
+        ):  # the same kimg twice: all files are written first, and then replaced one after another
+            with ExitStack() as all_written:
+                for kind, network in files:
+                    temporary = all_written.enter_context(io.atomic(folder / f"{kind}.safetensors"))
                     save_network(temporary, network, self.config, {"kind": kind.partition("-")[0], **header})
         else:
             with io.atomic(folder) as temporary:
