@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from ganvas.device import check_defaults, stream
 from ganvas.effort import check_effort, largest_result, without_dynamo
 from ganvas.errors import PATH, GanvasError, brief, counted, expect
 from ganvas.graph import Replay
+from ganvas.lazy import lazy
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, mean_codes
 from ganvas.networks.projected import guide_of
@@ -272,7 +273,7 @@ class Model:
         """Length of z."""
         return self.generator.latent_dim
 
-    @cached_property
+    @lazy
     def _weights(self) -> str:
         return hash_of(self.generator)
 
@@ -318,7 +319,7 @@ class Model:
         """Where the generator lives."""
         return next(chain(self.generator.parameters(), self.generator.buffers()), torch.empty(0)).device
 
-    @cached_property
+    @lazy
     def at_once(self) -> int:
         """How many samples are drawn at a time where nobody says another number: on the CPU as its largest layer has room for.
 
@@ -332,7 +333,7 @@ class Model:
             widest = largest_result(lambda: self.generator(self.latents(1), self.labels(1)))
         return min(usual, max(ROWS, AT_ONCE // widest // ROWS * ROWS))
 
-    @cached_property
+    @lazy
     def encoded_at_once(self) -> int:
         """How many samples are encoded, and drawn again, at a time where nobody says another number: as `at_once`."""
         usual = _usual_batch(self.shape)

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ganvas import dist
 from ganvas.data.base import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.lazy import lazy
 
 Sent = tuple[np.ndarray, np.ndarray | None] | GanvasError
 """Samples and labels as a worker hands them on, or what is wrong."""
@@ -82,7 +83,7 @@ class Batches:
                 None if numbers is None else torch.from_numpy(numbers).to(self.device),
             )
 
-    @cached_property
+    @lazy
     def labels(self) -> Tensor:
         """Labels of the data (N,)."""
         return self.dataset.take_labels()

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ganvas import dist
+from ganvas.lazy import lazy
 
 Matrix = NDArray[np.float64]
 CHUNK = 4096
@@ -24,7 +24,7 @@ class Moments:
     mean: Matrix
     cov: Matrix
 
-    @cached_property
+    @lazy
     def root(self) -> Matrix | None:
         """Lower Cholesky factor of the covariance; None when it is singular. Computed once: a reference is met often."""
         if self.n <= len(self.mean):

@@ -9,7 +9,6 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import Self
 
 import torch
@@ -20,6 +19,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.hooks import hooked
+from ganvas.lazy import lazy
 from ganvas.model import Model, all_over, draw_prior
 from ganvas.networks import StyleBased, categories_of, to_prior, truncation_of
 from ganvas.networks.base import CUT
@@ -155,7 +155,7 @@ class LatentSpace:
         rows, numbers = all_over(n, min(classes, len(known))), all_over(len(known), classes)
         return known[rows], self.labels(n, self.model.labels_at([numbers[row] for row in rows]))
 
-    @cached_property
+    @lazy
     def known(self) -> Tensor:
         """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer.
 
@@ -166,7 +166,7 @@ class LatentSpace:
             numbers = all_over(count, self.model.generator.num_classes)
             return self.sample(count, stream(0, f"space {self.name}"), self.model.labels_at(numbers))
 
-    @cached_property
+    @lazy
     def shape(self) -> tuple[int, ...]:
         """Shape of one point."""
         with torch.no_grad():
@@ -186,12 +186,12 @@ class LatentSpace:
         found: Sequence[Tensor] = points.split(arrays.fitting(self.size, PART, max(1, len(points))))
         return found
 
-    @cached_property
+    @lazy
     def scorer(self) -> CriticScorer | None:
         """What gives samples their critic score; None without a critic of single samples."""
         return scorer_of(self.model)
 
-    @cached_property
+    @lazy
     def mean(self) -> Tensor:
         """Mean point (*shape)."""
         return self.known.mean(0)
@@ -220,16 +220,16 @@ class LatentSpace:
             self._class_means |= dict(zip(classes.tolist(), means.clone(), strict=True))
         return self._class_means[label]
 
-    @cached_property
+    @lazy
     def _class_means(self) -> dict[int, Tensor]:
         return {}
 
-    @cached_property
+    @lazy
     def std(self) -> Tensor:
         """Standard deviation of every coordinate (*shape)."""
         return self.known.std(0)
 
-    @cached_property
+    @lazy
     def _axes(self) -> tuple[Tensor | None, Tensor]:
         """Principal axes (D, D) as columns and the spread along each (D,); without axes the spread of every coordinate."""
         if self.size > WIDEST:
@@ -266,7 +266,7 @@ class LatentSpace:
         steps = steps.to(spread) * spread
         return steps if axes is None else steps @ axes.t()
 
-    @cached_property
+    @lazy
     def known_lengths(self) -> Tensor:
         """Of all `known` points, the shortest first (n,)."""
         return self._lengths(self.known).sort().values
@@ -351,13 +351,13 @@ class LatentZ(LatentSpace):
         self.categories, self.scale = categories_of(self.prior), truncation_of(self.prior)
         self.flat = self.prior == "uniform"
 
-    @cached_property
+    @lazy
     def mean(self) -> Tensor:
         """0, and 1 / K in a one-hot block of K."""
         found = torch.zeros(self.model.latent_dim, device=self.model.device)
         return torch.cat([*(torch.full((k,), 1 / k).to(found) for k in self.categories), found])[: len(found)]
 
-    @cached_property
+    @lazy
     def std(self) -> Tensor:
         """Of the prior itself: 1 for the normal one and the sphere of length sqrt(Z), 1 / sqrt(3) for the uniform one.
 
@@ -367,7 +367,7 @@ class LatentZ(LatentSpace):
         rest = [self._variance] * (self.model.latent_dim - len(block))
         return torch.tensor(block + rest, dtype=torch.float64, device=self.model.device).sqrt().float()
 
-    @cached_property
+    @lazy
     def _axes(self) -> tuple[Tensor | None, Tensor]:
         if self.categories:
             return super()._axes
@@ -486,7 +486,7 @@ class LatentStyles(LatentSpace):
         super().__init__(model, "styles")
         self.generator = style_based(model)
 
-    @cached_property
+    @lazy
     def sizes(self) -> list[int]:
         """Channels of each layer's vector."""
         with torch.no_grad():

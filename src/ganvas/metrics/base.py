@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from ganvas import dist
 from ganvas.features.base import Features
 from ganvas.features.stats import Moments, RunningMoments, moments
+from ganvas.lazy import lazy
 from ganvas.metrics.manifold import Neighbourhood, neighbourhood
 from ganvas.metrics.memorisation import NearestTraining, nearest_training
 from ganvas.metrics.resample import parts, pick
@@ -62,7 +62,7 @@ class Inputs:
     seen_names: Sequence[str] = ()
     """Classes of the extractor's classifier, in the order of its logits; empty where it does not say."""
 
-    @cached_property
+    @lazy
     def fake_blocks(self) -> list[RunningMoments]:
         blocks = []
         for rows in self.parts(len(self.fake.features)):
@@ -75,12 +75,12 @@ class Inputs:
         """`BLOCKS` random parts of the numbers below `total`, whose spread is the error of a figure."""
         return parts(total, BLOCKS, self.seed)
 
-    @cached_property
+    @lazy
     def classes(self) -> np.ndarray | None:
         """The classes that reference samples have, rising; None without labels. A number that no sample has is no class."""
         return None if self.real_labels is None else np.unique(self.real_labels)
 
-    @cached_property
+    @lazy
     def seen_classes(self) -> np.ndarray | None:
         """Class of every fake as the extractor's classifier sees it, one of `classes`, whatever was asked for.
 
@@ -106,11 +106,11 @@ class Inputs:
         """Whether both the reference and the extractor's classifier say what their classes are called."""
         return bool(self.class_names and self.seen_names)
 
-    @cached_property
+    @lazy
     def reference_moments(self) -> Moments:
         return self.real.moments or moments(self.real.features)
 
-    @cached_property
+    @lazy
     def equal(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
         """As many fakes as reference rows, and which of the fakes they are."""
         fake, real = self.fake.features, self.real.features
@@ -119,12 +119,12 @@ class Inputs:
         kept = pick(len(fake), count, self.seed).numpy()
         return torch.from_numpy(fake[kept]), torch.from_numpy(real[chosen]), kept
 
-    @cached_property
+    @lazy
     def nearest(self) -> NearestTraining:
         """Against the whole reference: a copy may be of any of it."""
         return nearest_training(self.fake.features, self.real.features, self.real_spans)
 
-    @cached_property
+    @lazy
     def neighbours(self) -> Neighbourhood:
         fake, real = self.equal[:2]
         return neighbourhood(fake, real, K_PRECISION, K_DENSITY)

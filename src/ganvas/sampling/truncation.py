@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -12,6 +11,7 @@ from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
 from ganvas.latent.space import LatentSpace, of_a_class
+from ganvas.lazy import lazy
 from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
@@ -50,7 +50,7 @@ class Truncated(LatentSpace):
         most = math.inf if self.mode == "threshold" else 1
         self.amount = arrays.number(amount, "amount of truncation", above=0, most=most)
 
-    @cached_property
+    @lazy
     def centres(self) -> Tensor:
         """(CENTRES, *shape), or the mean alone for psi."""
         return self.base.mean[None] if self.mode == "psi" else self._clusters(self.base.known)
@@ -75,7 +75,7 @@ class Truncated(LatentSpace):
             self._by_class[label] = self._clusters(points)
         return self._by_class[label]
 
-    @cached_property
+    @lazy
     def _by_class(self) -> dict[int, Tensor]:
         return {}
 

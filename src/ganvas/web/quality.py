@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -20,6 +19,7 @@ from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import small_pyramid
 from ganvas.latent.space import WIDE
+from ganvas.lazy import lazy
 from ganvas.model import ROWS, Model, all_over
 from ganvas.model_data import classifier_of
 from ganvas.networks import from_uint8
@@ -261,15 +261,15 @@ class Gauge:
         assert self._critic is not None
         return self._critic.scores(images, labels).nan_to_num(neginf=-1e9)
 
-    @cached_property
+    @lazy
     def _extractor(self) -> Extractor:
         return extractor_of(self.model)
 
-    @cached_property
+    @lazy
     def _critic(self) -> CriticScorer | None:
         return scorer_of(self.model)
 
-    @cached_property
+    @lazy
     def _own(self) -> _Own:
         with torch.no_grad():
             labels = self.model.labels_at(all_over(self.known, self.model.generator.num_classes))
@@ -311,7 +311,7 @@ class Gauge:
         logits = [each for _, each in judged if each is not None]
         return torch.cat(views), torch.cat(scores) if scores else None, torch.cat(logits) if logits else None
 
-    @cached_property
+    @lazy
     def _real_looks(self) -> tuple[Tensor, Tensor]:
         """Looks of the real images (m, F), and how far the `BALL`th neighbour of each is (m,)."""
         assert self.real is not None

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TypeGuard
@@ -46,6 +45,7 @@ from ganvas.latent.paths import NUMBERS, pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.space import KNOWN, WIDE
 from ganvas.latent.supervised import attribute, from_attribute
+from ganvas.lazy import lazy
 from ganvas.model import Model
 from ganvas.networks import GeneratorBase, StyleBased
 from ganvas.networks.biggan import BigGenerator
@@ -510,7 +510,7 @@ class Renderer:
         with self._judging:
             return self.gauge.likeness(LIKENESS.affords(MOST_ALIKE, self.view.seconds))
 
-    @cached_property
+    @lazy
     def start(self) -> State:
         """Where a page begins: the most real of the first `FIRST` samples on the manifold, or the first if they take long.
 
@@ -645,7 +645,7 @@ class Renderer:
             return None
         return cache_folder() / "explore" / self._folder / f"{name}.safetensors"
 
-    @cached_property
+    @lazy
     def _folder(self) -> str:
         critic = self.drawn.critic
         return f"{self.drawn.key}-{'alone' if critic is None else hash_of(critic)}"
@@ -752,7 +752,7 @@ class Renderer:
         """Principal axes among which neighbours are looked for, where pictures take long."""
         return AROUND.affords(AXES, self.view.seconds)
 
-    @cached_property
+    @lazy
     @torch.no_grad()
     def _scale(self) -> float:
         if not self.slow:
