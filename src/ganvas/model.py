@@ -299,6 +299,8 @@ class Model:
         config = said.get("config", {})
         said["config"] = {name: config.get(name) for name in ("network", "data")}
         said |= {"prior": self.generator.prior, "range": list(self.generator.value_range)}
+        if tuple(self.shape) != tuple(self.info.shape):  # of another length than it was trained for
+            said["drawn"] = list(self.shape)
         told = f"{self.hash} {json.dumps(said, sort_keys=True)}"
         return hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
 

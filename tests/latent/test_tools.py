@@ -1,6 +1,7 @@
 """The commands of the latent space as functions: the same as the command, on models and on spaces."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import ganvas.arrays
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
+from ganvas.latent.edits import draw_edit
 from ganvas.training import Result
 from tests.conftest import series_model
 
@@ -125,3 +127,18 @@ def test_large_frames_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(made, "to_data", lambda drawn: rows.append(len(drawn)) or to_data(drawn))
     assert torch.equal(ganvas.walk(made, frames=10).samples, whole)
     assert rows == [4, 4, 2]
+
+
+def test_a_direction_of_another_model_is_refused() -> None:
+    """Where both had as many latents it moved samples along numbers that mean nothing there."""
+    one, other = (
+        ganvas.wrap(torch.nn.Linear(4, 3), latent_dim=4), ganvas.wrap(torch.nn.Linear(4, 3), latent_dim=4),
+    )  # fmt: skip
+    (found,) = ganvas.find_directions(one, "random", count=1)
+    assert ganvas.edit(one, [0], found, [0, 2]).shape == (1, 2, 3)
+    with pytest.raises(GanvasError, match=r"is of another model .* both share their latents"):
+        ganvas.edit(other, [0], found, [0, 2])
+    with pytest.raises(GanvasError, match="is of another model"):
+        draw_edit(other, found)
+    ours = replace(found, model=other.hash)
+    assert ganvas.edit(other, [0], ours, [0, 2]).shape == (1, 2, 3)

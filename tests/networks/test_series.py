@@ -257,6 +257,8 @@ def test_a_model_of_another_length_is_not_saved_as_that_of_the_trained_one(tmp_p
     network = NetworkConfig("tcn", 48, generator={"channels": 16, "layout": LAYOUT})
     generator = build_generator(network, SHAPE, 0).eval()
     model = Model(generator, None, ModelInfo.of(generator, "tcn", architecture=network))
+    assert model.over(SHAPE[1]).key == model.key
+    assert model.over(20).key != model.key, "the cache kept maps and directions of one length for all"
     model.over(SHAPE[1]).save(tmp_path / "same.safetensors")
     assert onnx._about(model.over(20), "whole", False)["ganvas.shape"] == f"[{SHAPE[0]}, 20]"
     with pytest.raises(GanvasError, match="ask for another length when you draw"):

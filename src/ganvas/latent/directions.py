@@ -277,6 +277,15 @@ def edit(space: LatentSpace, points: Tensor, direction: Direction, strength: flo
     return points + amount * step
 
 
+def check_model(direction: Direction, model: Model) -> None:
+    """Raise `GanvasError` for a direction of other weights: in its space it means nothing."""
+    if not is_hash(direction.model, model.hash):
+        raise GanvasError(
+            f"The direction {direction.name!r} is of another model ({direction.model}, this one is {model.hash}). Find it anew; "
+            "if both share their latents, dataclasses.replace(direction, model=model.hash) says so."
+        )
+
+
 def without(space: LatentSpace, vector: Tensor, others: Sequence[Direction]) -> Tensor:
     """A vector (D,) less its part in the span of `others`, at unit length: conditional manipulation (Shen et al. 2020, 3.2).
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.latent import directions
 from ganvas.latent.arithmetic import Sum, arithmetic
-from ganvas.latent.directions import Direction
+from ganvas.latent.directions import Direction, check_model
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.latent.supervised import from_attribute
 from ganvas.model import Model
@@ -60,6 +60,7 @@ def draw_edit(
     """
     chosen = direction
     if chosen is not None:
+        check_model(chosen, model)
         chosen = replace(chosen, layers=tuple(layers) or chosen.layers)
         space = chosen.space
         if keep:

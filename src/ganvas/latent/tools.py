@@ -244,6 +244,7 @@ def edit(
         raise GanvasError("strengths is empty; give numbers of sigmas, say [-2, 0, 2].")
     amounts = [arrays.number(each, "a strength") for each in strengths]
     where = space_of(model, direction.space if isinstance(model, Model) else None)
+    directions.check_model(direction, where.model)
     points, labels = where.at(numbers, seed), where.model.labels_at(numbers)
     labels = None if labels is None else labels.to(where.model.device)
     with torch.no_grad():
