@@ -407,7 +407,7 @@ def test_an_encoder_sees_a_few_long_series_at_a_time(monkeypatch: pytest.MonkeyP
     assert few == pytest.approx(whole, abs=1e-4)
     assert seen[3:] == [40, 10, 10, 10, 10]
     Encoder.of(sample, 0)
-    assert seen[-2:] == [8, 8]
+    assert seen[-2:] == [2, 2]
 
 
 def test_steps_of_long_series_are_not_copied_eight_times(monkeypatch: pytest.MonkeyPatch) -> None:

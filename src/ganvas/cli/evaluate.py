@@ -40,7 +40,7 @@ def run(
         samples: A run folder, snapshot or .safetensors file; or a folder, .zip, .npy or .npz of images.
         reference: Real data to compare with. Default: what the model was trained on.
         metrics: Names from `ganvas list metrics` with commas between, or all.
-        n: How many samples. Default: as many as the reference has, from 1,000 to 10,000.
+        n: How many samples. Default: as many as the reference has, from 1,000 to 10,000; fewer of large series.
         labels: Classes of a conditional model's samples: data draws them in the reference's shares, uniform as many of each.
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
         seed: Of the samples and of every random choice of a metric.

@@ -135,8 +135,8 @@ def evaluate(
     folder, .zip, .npy or .npz of images, or a `Dataset`. `real` is any of these but a model; a model's own training data
     by default. A tenth of it (the part that ganvas never trains on) is kept out of the reference: it scores the floor,
     and tests for copies. `metrics` are names from `ganvas list metrics`, or `all`. By default `n` is the size of the
-    reference, from 1,000 to 10,000. The classes of a conditional model's samples have the reference's shares (`data`),
-    or are as many of each (`uniform`). The fakes are embedded once; the reference once ever for each extractor
+    reference, from 1,000 to 10,000, fewer of large series. The classes of a conditional model's samples have the reference's
+    shares (`data`), or are as many of each (`uniform`). The fakes are embedded once; the reference once ever for each extractor
     that has a name. `resolution`, `resize` and `height` bring folders of mixed sizes to one; what is transparent in files becomes
     white, or stays as a fourth channel with `alpha`, as it does where a model draws one. Inside `dist.together` several
     processes share the work, and all get the figures; rank 0 alone has the `samples`.

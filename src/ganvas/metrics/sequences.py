@@ -595,7 +595,7 @@ class Encoder:
                 nn.Linear(self.FEATURES, 128), nn.GELU(), nn.Linear(128, (channels - 1) * steps)
             )
         optimizer = torch.optim.AdamW([*self.network.parameters(), *restore.parameters()], 2e-3)
-        batch = arrays.fitting(self.WIDTH * steps, NUMBERS, self.BATCH, 2)
+        batch = arrays.fitting(self.WIDTH * steps, NUMBERS, self.BATCH)
         for _ in range(self.STEPS):
             chosen = torch.randint(len(sample), (batch,), generator=random)
             rows = self._tensor(sample.at(chosen.numpy()))
