@@ -26,6 +26,7 @@ from tools import browser
 
 MAPPED = 300
 """Samples on the map of an explorer or a page: each draws one beside what is tested, and thousands take ten seconds."""
+ROOT = Path(__file__).parents[1]
 SERVER = multiprocessing.get_context("forkserver")
 PRELOADED = ["ganvas.training", "ganvas.web.app", "sklearn.datasets", "torch._dynamo", "tests.forked"]
 
@@ -94,7 +95,11 @@ class Process:
         self._process = SERVER.Process(
             target=_play, args=(words, whole, str(Path(cwd).resolve()), alone, asked, say, complain)
         )
-        self._process.start()
+        # The server, which the first of them begins, looks for `tests` here: where `PYTHONSAFEPATH` is set already, Python 3.11
+        # does not, and takes another package's.
+        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with mock.patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(path)}):
+            self._process.start()
         for end in {asked, say, complain}:
             end.close()
         self.args = words
