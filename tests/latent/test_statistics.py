@@ -330,7 +330,8 @@ def test_distances_of_broad_points_are_taken_in_parts(monkeypatch: pytest.Monkey
     points = np.random.default_rng(0).normal(size=(64, 40)) * np.linspace(1, 0.01, 40)
     points = np.concatenate([points, points[:3]])
     whole = sample_dimension(points)
-    monkeypatch.setattr("ganvas.latent.statistics.BROAD", 7)
+    monkeypatch.setattr("ganvas.latent.statistics.BROAD", 39)
+    monkeypatch.setattr("ganvas.latent.statistics.COLUMNS", 7)
     assert sample_dimension(points) == pytest.approx(whole, rel=1e-9)
     assert sample_dimension(np.ones((64, 40))) == 0
 
