@@ -809,6 +809,8 @@ def test_large_series_are_measured_by_fewer_or_not_at_all(
     monkeypatch.setattr(module, "SERIES_HELD", math.prod(data.shape) * 50)
     assert drawn() == 50
     assert drawn(n=60) == 60
+    assert module.affordable(data, 10_000) == 50, "of the runs of --seeds, too"
+    assert module.affordable(load_dataset("digits"), 10_000) == 10_000
     monkeypatch.setattr(module, "LONGEST_SERIES", 11)
     with pytest.raises(GanvasError, match="numbers each, of up to 11 that are measured"):
         evaluate(data, data, device="cpu")

@@ -203,7 +203,7 @@ class LatentSpace:
         return torch.stack([self._mean_of_class(int(label)) for label in labels])
 
     def _mean_of_class(self, label: int) -> Tensor:
-        if label not in self._class_means:
+        if (known := self._class_means.get(label)) is None:
             each = of_a_class(self.model)
             # Classes of few samples together with those beside them, always the same, so that a mean hangs on no order.
             group = OF_A_CLASS // each
@@ -217,8 +217,10 @@ class LatentSpace:
             means = points.unflatten(0, (-1, each)).mean(1)
             del points
             # A copy, made when the points are gone: among them it would keep their room from being used again, gigabytes of it.
-            self._class_means |= dict(zip(classes.tolist(), means.clone(), strict=True))
-        return self._class_means[label]
+            found: dict[int, Tensor] = dict(zip(classes.tolist(), means.clone(), strict=True))
+            self._class_means |= found
+            return found[label]
+        return known
 
     @lazy
     def _class_means(self) -> dict[int, Tensor]:

@@ -64,7 +64,7 @@ def _two_nn(points: Array) -> float | None:
 def _apart(rows: Tensor) -> Tensor:
     """Distances between rows (n, D) that are few and broad, some columns at a time: scikit-learn takes six times their memory."""
     squares = torch.zeros(len(rows), len(rows), dtype=torch.float64)
-    for part in rows.split(COLUMNS, 1):
+    for part in rows.split(arrays.fitting(len(rows), MANY, COLUMNS), 1):
         exact = part.double().cpu()
         squares += torch.cdist(exact, exact, compute_mode="donot_use_mm_for_euclid_dist").square()
     return squares.sqrt()

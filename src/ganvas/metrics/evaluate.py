@@ -187,8 +187,8 @@ def evaluate(
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
-    if n is None and dataset.series is not None:
-        count = arrays.fitting(numbers, SERIES_HELD, count, sequences.LEAST)
+    if n is None:
+        count = affordable(dataset, count)
     asked, chosen_by, unsaid, alike, stretches, cut = None, "", "", True, None, None
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
@@ -537,6 +537,13 @@ def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:
         raise GanvasError(
             f"The samples have {shapes[0]} numbers each and the reference {real.name} {shapes[1]}."
         )
+
+
+def affordable(dataset: Dataset, count: int) -> int:
+    """How many of so many samples are drawn where nobody says how many: all, but of large series."""
+    if dataset.series is None:
+        return count
+    return arrays.fitting(math.prod(dataset.shape), SERIES_HELD, count, sequences.LEAST)
 
 
 def _keep(stream: Iterator[Tensor], kept: list[Tensor], count: int) -> Iterator[Tensor]:

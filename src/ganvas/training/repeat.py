@@ -12,10 +12,13 @@ from ganvas import arrays, io
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
+from ganvas.metrics.evaluate import affordable
 from ganvas.options import Source, TrainOptions
 from ganvas.training import Logger, Result, plan, train
 from ganvas.training.best import check_measurable
 
+USUAL = 10_000
+"""Samples that a run is measured by."""
 METRICS = ("frechet", "precision-recall", "density-coverage")
 
 
@@ -50,7 +53,7 @@ def repeat(
     *,
     seeds: int = 0,
     folds: int = 0,
-    n: int = 10_000,
+    n: int | None = None,
     out: str | Path = "runs",
     name: str | None = None,
     report: bool = True,
@@ -60,8 +63,8 @@ def repeat(
 ) -> Repeated:
     """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
 
-    Each run is measured against its own training part with `n` samples; `options` and `overrides` are those of
-    `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2
+    Each run is measured against its own training part with `n` samples, by default 10,000, fewer of large series; `options`
+    and `overrides` are those of `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2
     and where the data change between two runs, `Interrupted` when a run is stopped: the series ends there.
     """
     count = seeds or folds
@@ -94,6 +97,7 @@ def repeat(
             if folds:
                 _check_folds(folds, dataset)
             check_measurable(config, dataset)
+            n = n or affordable(dataset, USUAL)
             fingerprint = dataset.fingerprint
             del dataset  # each run holds its own
         # As the first run reads them: series are scaled by the fold that is trained on.
