@@ -64,8 +64,9 @@ def repeat(
     """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
 
     Each run is measured against its own training part with `n` samples, by default 10,000, fewer of large series; `options`
-    and `overrides` are those of `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2
-    and where the data change between two runs, `Interrupted` when a run is stopped: the series ends there.
+    and `overrides` are those of `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless
+    one of both is at least 2 and where the data change between two runs, `Interrupted` when a run is stopped: the series ends
+    there.
     """
     count = seeds or folds
     if (seeds and folds) or count < 2:
