@@ -207,3 +207,10 @@ def test_points_are_held_against_their_float32_some_at_a_time() -> None:
     with Held() as held:
         assert torch.equal(arrays.as_points(points, "x"), points)
     assert held.most < 3 * points.nbytes  # one of them is for what is finite
+
+
+def test_parts_are_joined_as_they_come() -> None:
+    whole = torch.arange(14, dtype=torch.uint8).reshape(7, 2)
+    found = arrays.joined(iter(whole.split(3)), 7)
+    assert torch.equal(found, whole)
+    assert found.dtype == whole.dtype

@@ -7,7 +7,7 @@ change a value silently (a mask, an imaginary part, a number beyond a float's di
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,17 @@ def split(rows: Tensor, labels: Tensor | None, size: int) -> Iterator[tuple[Tens
     """Rows (n, ...) and their labels (n,), where they have some, `size` at a time."""
     parts = rows.split(size)
     return zip(parts, [None] * len(parts) if labels is None else labels.split(size), strict=True)
+
+
+def joined(parts: Iterable[Tensor], count: int) -> Tensor:
+    """Parts (n, ...) of `count` rows in all as one tensor, each let go as it comes: of all parts and their whole there would be
+    two in memory."""
+    whole, done = torch.empty(0), 0
+    for part in parts:
+        whole = whole if done else part.new_empty(count, *part.shape[1:])
+        whole[done : done + len(part)] = part
+        done += len(part)
+    return whole
 
 
 def fitting(each: int, room: int, most: int, least: int = 1) -> int:

@@ -191,6 +191,7 @@ def _measure(
 ) -> dict[str, float]:
     import torch
 
+    from ganvas import arrays
     from ganvas.latent.jacobian import spectrum
     from ganvas.latent.paths import looks, pyramid, see_many
     from ganvas.latent.statistics import linear_separability, participation, sample_dimension
@@ -208,12 +209,7 @@ def _measure(
     begin("dimension")
     with torch.no_grad():
         points = space.numbered(n, seed)
-        features, done = torch.empty(0), 0
-        for part in looks(space, points, see=see_many(space, pyramid)):
-            # One piece of memory: of all parts and their whole there would be two.
-            features = features if done else part.new_empty(len(points), part.shape[1])
-            features[done : done + len(part)] = part
-            done += len(part)
+        features = arrays.joined(looks(space, points, see=see_many(space, pyramid)), len(points))
     row["dimension of points"] = sample_dimension(points.flatten(1).cpu().numpy())
     row["dimension of samples"] = sample_dimension(features.cpu().numpy())
     begin("metric")

@@ -4,7 +4,7 @@ Each takes a `Model`, or a `LatentSpace` where another one than the model's usua
 same as its command.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as File
@@ -165,14 +165,13 @@ def walk(
         way, chosen = path(times), labels_at(times)
     with torch.no_grad():
         size = min(BATCH, owner.at_once)  # 64 of 1,024 px take 3 GB
-        samples, done = torch.empty(0), 0
-        for part, label in arrays.split(way, chosen, size):
-            progress("frames", done, len(way))
-            drawn = owner.to_data(where.decode(part, label)).cpu()
-            # One piece of memory: of all parts and their whole there would be two.
-            samples = samples if done else drawn.new_empty(len(way), *drawn.shape[1:])
-            samples[done : done + len(part)] = drawn
-            done += len(part)
+
+        def drawn() -> Iterator[Tensor]:
+            for i, (part, label) in enumerate(arrays.split(way, chosen, size)):
+                progress("frames", i * size, len(way))
+                yield owner.to_data(where.decode(part, label)).cpu()
+
+        samples = arrays.joined(drawn(), len(way))
     return Walk(samples, way, where.name, figures, min(columns, len(way)), owner.info.series)
 
 

@@ -186,9 +186,7 @@ def evaluate(
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
 
-    count = n or min(SMALL_N, max(LEAST_N, len(reference)))
-    if n is None:
-        count = affordable(dataset, count)
+    count = n or affordable(dataset, min(SMALL_N, max(LEAST_N, len(reference))))
     asked, chosen_by, unsaid, alike, stretches, cut = None, "", "", True, None, None
     if model is not None:
         _check_kind(tuple(model.shape), dataset)

@@ -5,13 +5,13 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from math import ceil, prod, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ganvas import arrays, io, pictures
 from ganvas.config import to_dict
@@ -51,24 +51,22 @@ def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1)
     """
     shape, factor = model.shape, 1
     if len(shape) == 3:
-        factor = ceil(sqrt(rows * columns * prod(shape[1:]) / arrays.TOGETHER))
+        factor = math.ceil(math.sqrt(rows * columns * math.prod(shape[1:]) / arrays.TOGETHER))
     else:
-        columns = arrays.fitting(2 * rows * prod(shape), arrays.TOGETHER, columns)
+        columns = arrays.fitting(2 * rows * math.prod(shape), arrays.TOGETHER, columns)
     start, stop = model.latents(2 * rows, seed).repeat_interleave(columns, 0).chunk(2)
     walk = slerp(start, stop, torch.linspace(0, 1, columns).repeat(rows)[:, None])
     labels = None
     if model.generator.num_classes:
         labels = (torch.arange(rows) % model.generator.num_classes).repeat_interleave(columns)
         labels = labels.to(model.device)
-    found, done = torch.empty(0), 0
-    for part, label in arrays.split(walk, labels, model.at_once):
+
+    def drawn(part: Tensor, label: Tensor | None) -> Tensor:
         with torch.inference_mode():
-            drawn = model.generator(part.to(model.device), label)
-        small = pictures.smaller(model.to_data(drawn).cpu(), factor)
-        # One piece of memory: of all parts and their whole there would be two.
-        found = found if done else small.new_empty(len(walk), *small.shape[1:])
-        found[done : done + len(part)] = small
-        done += len(part)
+            samples = model.generator(part.to(model.device), label)
+        return pictures.smaller(model.to_data(samples).cpu(), factor)
+
+    found = arrays.joined((drawn(*each) for each in arrays.split(walk, labels, model.at_once)), len(walk))
     if len(model.shape) == 2:
         return pictures.draw(found, schema=model.info.series)
     return pictures.grid(found, columns=columns)

@@ -403,9 +403,8 @@ class Loop:
         self.method.settle(self.trained_on)
         files = self.method.exports().items()
         folder = self.run.path / "snapshots" / name
-        if (
-            folder.exists()
-        ):  # the same kimg twice: all files are written first, and then replaced one after another
+        if folder.exists():
+            # The same kimg twice: all files are written first, and then replaced one after another.
             with ExitStack() as all_written:
                 for kind, network in files:
                     temporary = all_written.enter_context(io.atomic(folder / f"{kind}.safetensors"))

@@ -655,9 +655,8 @@ class Renderer:
         whole = name == CRITIC_SCORE or self.plots  # the critic sees whole pictures
         space = self._own_space if whole else self.view.space
         spelled = quote(name, safe="")
-        if (
-            len(spelled) > LONGEST_SPELLED
-        ):  # forty letters of Cyrillic are more than the name of a file may have
+        if len(spelled) > LONGEST_SPELLED:
+            # Forty letters of Cyrillic are more than the name of a file may have.
             spelled = hashlib.sha256(name.encode()).hexdigest()
         return self._kept(f"attribute-{spelled}", lambda: [from_attribute(space, name)])[0]
 

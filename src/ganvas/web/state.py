@@ -24,10 +24,10 @@ from ganvas.latent.directions import Direction
 FORMAT_VERSION = 1
 LONGEST = 2_000_000
 """Bytes of JSON that a recipe may unpack to."""
-LONGEST_ADDRESS = 2**20 - 2**17
-"""Letters of a recipe in an address: browsers end at one or two MiB, and the server at one with all headers."""
 SPARE = 100_000
 """Of those, that bookmarks and key frames leave to what is looked at."""
+LONGEST_ADDRESS = 2**20 - 2**17
+"""Letters of a recipe in an address: browsers end at one or two MiB, and the server at one with all headers."""
 LONGEST_WORDS = 1000
 """Characters of a name or a path in it."""
 FARTHEST = 2.0
