@@ -147,6 +147,13 @@ class Browser:
             )
         )
 
+    def told(self, words: str) -> None:
+        """Wait until a notification says them: while it fades in, nothing of it counts as seen."""
+        everything = (
+            "return [...document.querySelectorAll('.q-notification')].map((each) => each.textContent)"
+        )
+        self.wait(lambda: any(words in each for each in self.script(everything)))
+
     def click(self, name: str) -> None:
         """Click the element called `name`."""
         self.show(self.one(name))

@@ -242,7 +242,7 @@ def test_a_bad_upload_is_refused_in_words_and_the_page_lives_on(page: Browser, t
     page.tab("Image")
     before = page.pixels()
     page.all('[data-id="upload"] input[type="file"]')[0].send_keys(str(tmp_path / "bad.png"))
-    page.wait(lambda: any("cannot be read" in each.text for each in page.all(".q-notification")))
+    page.told("cannot be read")
     page.drag("pca-0", [5] * 15)
     page.differs(before)
 
@@ -340,7 +340,7 @@ def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Bro
         lambda: page.script("return document.querySelector('[data-id=failure]').hidden && ganvas.painted > 0")
     )
     page.driver.get(f"{url}?r=nonsense")
-    page.wait(lambda: any("damaged" in each.text for each in page.all(".q-notification")))
+    page.told("damaged")
     page.wait(lambda: page.script("return ganvas.painted > 0"))
 
 
@@ -568,9 +568,7 @@ def test_a_run_in_progress_is_followed(
         kept = state_of(browser)
         assert kept.bookmarks[0][1].moves
         ganvas.train(resume=run.path, kimg=2.048, device="cpu", quiet=True, report=False)
-        browser.wait(lambda: browser.all(".q-notification"))
-        words = browser.all(".q-notification")[0].text
-        assert "Snapshot 000002 is there. This page stays with its own: 1 bookmark would be lost" in words
+        browser.told("Snapshot 000002 is there. This page stays with its own: 1 bookmark would be lost")
         assert "000001" in browser.text("model")
         assert state_of(browser) == kept
         browser.tab("Training")
