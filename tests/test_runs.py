@@ -6,6 +6,7 @@ import resource
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -328,6 +329,31 @@ def test_where_there_are_no_locks_the_owner_tells(tmp_path: Path, monkeypatch: p
     (run.path / "owner.json").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1}))
     with run.locked() as said:
         assert "taken over" in said
+
+
+def test_where_the_system_has_no_locks_a_file_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """filelock takes one then, which a kill on another machine leaves behind: nobody said what to do about it."""
+
+    def refuse(file: object, how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    run = create_run(tmp_path, "a", CONTENT)
+    with warnings.catch_warnings(action="ignore"):
+        with run.locked(), pytest.raises(GanvasError, match="is being trained by process"), run.locked():
+            pass
+        (run.path / ".lock").write_text("12\nelsewhere\n")
+        theirs = {"host": "elsewhere", "boot": "another", "pid": 12, "since": "2026-01-01"}
+        (run.path / "owner.json").write_text(json.dumps(theirs))
+        with (
+            pytest.raises(GanvasError, match=r"If that process is over, delete .*\.lock and .*owner\.json"),
+            run.locked(),
+        ):
+            pass
+        for name in (".lock", "owner.json"):
+            (run.path / name).unlink()
+        with run.locked() as said:
+            assert said == ""
 
 
 def test_a_lock_or_an_owner_that_is_a_link_is_not_followed(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from ganvas import io, notebook
 from ganvas.config import Config, read_config, to_dict
@@ -52,7 +52,7 @@ SHOWN = 3
 """Runs that a message names."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
-UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 """What folders say that know no locks, as some network shares."""
 PATIENCE = 30.0
 """Seconds for a file of lines that another process replaces whenever it is opened here."""
@@ -120,6 +120,7 @@ class Run:
         process of another machine is over.
         """
         self.check_folders()
+        home = self.home()
         owner = self.path / "owner.json"
         lock = FileLock(self._own(".lock"))  # its first versions empty what a link leads to
         try:
@@ -128,9 +129,13 @@ class Run:
                 lock.acquire(timeout=LINGERING if held and _is_over(held) else 0)
                 alone = True
             except Timeout as error:
+                soft = isinstance(lock, SoftFileLock)  # which is a file, where the system knows no locks
+                over = f" If that process is over, delete {lock.lock_file} and {owner}." if soft else ""
                 raise GanvasError(
-                    f"{self.path} is being trained by {_named(held)}. Wait for it, or stop it first."
+                    f"{self.path} is being trained by {_named(held)}. Wait for it, or stop it first.{over}"
                 ) from error
+            except NotImplementedError:  # filelock before it took a file there
+                alone = False
             except OSError as error:
                 if error.errno not in UNLOCKED:
                     raise
@@ -151,9 +156,29 @@ class Run:
         try:
             yield f"{_named(held)} ended without letting go of the run: taken over." if held else ""
         finally:
-            with suppress(OSError):
+            with suppress(OSError, GanvasError):
+                self.check_home(home)
                 owner.unlink(missing_ok=True)
             lock.release()
+
+    def home(self) -> os.stat_result:
+        """Which folder this is, whatever may come to lie at its path."""
+        try:
+            return self.path.stat()
+        except OSError as error:
+            raise explain_os_error(error, f"looking at {self.path}") from error
+
+    def check_home(self, home: os.stat_result) -> None:
+        """Raise `GanvasError` where another folder than `home` lies here, or none: what belongs to the one that was moved away
+        would be written into a run of the same number that was begun since.
+        """
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(self.path.stat(), home):
+                return
+        raise GanvasError(
+            f"{self.path} was moved or removed while it was worked on. What was saved in it went along: where it lies now, "
+            "it goes on from there (ganvas train --resume FOLDER)."
+        )
 
     @property
     def snapshots(self) -> list[Path]:

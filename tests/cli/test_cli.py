@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -17,6 +18,7 @@ from PIL import Image
 import ganvas
 from ganvas import pictures
 from ganvas.cli import COMMANDS, main
+from ganvas.runs import create_run
 from ganvas.training import Result
 
 SMALL = [
@@ -276,6 +278,44 @@ def test_a_failed_run_is_not_the_users_mistake(tmp_path: Path, capsys: pytest.Ca
     broken = ["--set", "optimizer.lr_critic=1e15", "--set", "optimizer.lr_generator=1e15"]
     assert main(["train", "digits", *SMALL, *broken, "--kimg", "1", "--out", str(tmp_path)]) == 1
     assert "not finite at step" in capsys.readouterr().err
+
+
+def test_figures_of_a_run_that_was_moved_meanwhile_are_told(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And get into no other run of its number."""
+    run = tmp_path / "00000-a"
+    shutil.copytree(trained.run.path, run)
+    measured = ganvas.evaluate
+
+    def moving(*arguments: Any, **named: Any) -> Any:
+        found = measured(*arguments, **named)
+        run.rename(tmp_path / "moved")
+        create_run(tmp_path, "a", {"format_version": 1, "config": {}})
+        return found
+
+    monkeypatch.setattr("ganvas.metrics.evaluate", moving)
+    before = (run / "metrics.jsonl").read_bytes() if (run / "metrics.jsonl").exists() else None
+    asked = [
+        "eval",
+        str(run),
+        "--n",
+        "100",
+        "--metrics",
+        "frechet",
+        "--extractor",
+        "raw",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    assert main(asked) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["rows"][0]["metric"] == "frechet"
+    assert "00000-a was moved or removed while it was worked on" in told.err
+    assert [path.name for path in run.iterdir()] == ["config.json"]
+    kept = tmp_path / "moved" / "metrics.jsonl"
+    assert (kept.read_bytes() if kept.exists() else None) == before
 
 
 def test_eval_prints_a_table_and_writes_everything(

@@ -26,10 +26,11 @@ from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.metrics import Row
 from ganvas.report import verdicts
-from ganvas.runs import Run
+from ganvas.runs import Run, create_run
 from ganvas.training import Result, describe, loop, plan, state
 from ganvas.training.best import BestSnapshot
 from ganvas.training.gan import GanMethod
+from ganvas.training.loggers import Logger
 from ganvas.training.loop import Loop
 from ganvas.training.method import Method
 from tests.conftest import TINY, same_tensors
@@ -268,6 +269,42 @@ def test_one_process_at_a_time(tiny_train: Train) -> None:
     finally:
         process.kill()
         process.join()
+
+
+class Mover(Logger):
+    """Moves the run away at the first line of its statistics, and puts a new one of the same number in its place."""
+
+    def __init__(self, to: Path, new: bool) -> None:
+        self.to, self.new = to, new
+
+    def on_start(self, run: Run, step: int) -> None:
+        self.path = run.path
+
+    def on_stats(self, step: int, stats: io.Json) -> None:
+        if not self.to.exists():
+            self.path.rename(self.to)
+            if self.new:
+                assert (
+                    create_run(self.path.parent, self.path.name[6:], {"format_version": 1}).path == self.path
+                )
+                (self.path / "owner.json").write_text("{}")
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_run_that_is_moved_while_it_trains_writes_into_no_other(
+    tiny_train: Train, tmp_path: Path, new: bool
+) -> None:
+    """The lines, snapshots and state of the first went on in the folder of the second, or in what was half a run."""
+    whole = tiny_train(out=tmp_path / "left alone")
+    mover = Mover(tmp_path / "moved", new)
+    with pytest.raises(
+        GanvasError, match=r"00000-.* was moved or removed while it was worked on.*--resume FOLDER"
+    ):
+        tiny_train(log=[mover])
+    left = sorted(path.name for path in mover.path.rglob("*")) if new else mover.path.exists()
+    assert left == (["config.json", "owner.json"] if new else False)
+    again = ganvas.train(resume=mover.to, quiet=True, report=False)
+    assert same_tensors(weights(again), weights(whole))
 
 
 def test_a_process_of_another_machine_is_believed(tiny_train: Train) -> None:
