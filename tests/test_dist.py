@@ -1,9 +1,11 @@
 """Two gloo processes with half a batch each are one process with the whole batch: whole runs, and every kind of step."""
 
 import itertools
+import json
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -199,10 +201,10 @@ raise SystemExit(main([*words, "--device", "cpu"]))
 """
 
 
-def by_rank(first: str, second: str, folder: Path) -> list[tuple[int | None, str]]:
-    """Exit codes and errors of two processes that each run a line, a folder and the words of a command, as one group."""
+def by_rank(first: str, second: str, folder: Path) -> list[tuple[int | None, str, str]]:
+    """What two processes end with and say that each run a line, a folder and the words of a command, as one group."""
     with two("-c", BY_RANK, first, second, cwd=folder) as started:
-        return [(code, err) for code, _, err in ended(started)]
+        return ended(started)
 
 
 @pytest.fixture
@@ -236,7 +238,7 @@ def test_processes_that_were_given_different_things_are_refused(two_places: Path
         (f"0 eval a.npy --reference b.npy {judged}", f"0 eval b.npy --reference b.npy {judged}", "different samples"),
     ]  # fmt: skip
     for first, second, wanted in lines:
-        for code, words in by_rank(first, second, two_places):
+        for code, _, words in by_rank(first, second, two_places):
             assert code == 2, (first, words)
             assert wanted in words
             assert "Traceback" not in words
@@ -245,9 +247,13 @@ def test_processes_that_were_given_different_things_are_refused(two_places: Path
 
 @pytest.mark.slow
 def test_all_begin_with_the_weights_of_the_first(two_places: Path) -> None:
-    line = "train digits --batch 32 --kimg 0.032 --from {} --out ../{}"
-    words = line.format("run", "two")
-    assert [code for code, _ in by_rank(f"0 {words}", f"1 {words}", two_places)] == [0, 0]
+    """As on two machines without a disk that they share: the second has no folder, and tells nothing of it."""
+    words = "train digits --batch 32 --kimg 0.032 --from run --out two --json"
+    (first, told, _), (second, nothing, said) = by_rank(f"0 {words}", f"1 {words}", two_places)
+    assert (first, second) == (0, 0), said
+    assert json.loads(told)["kimg"] == 0.032
+    assert nothing == ""
+    assert not (two_places / "1" / "two").exists()
     ganvas.train(
         "digits", batch=32, kimg=0.032, start=str(two_places / "0" / "run"), out=two_places / "one", quiet=True, report=False,
         device="cpu",
@@ -255,7 +261,8 @@ def test_all_begin_with_the_weights_of_the_first(two_places: Path) -> None:
     of = {
         name: io.load_tensors(open_run(path).snapshots[-1] / "generator.safetensors")[0]
         for name, path in (
-            *((name, next((two_places / name).iterdir())) for name in ("one", "two")),
+            ("one", next((two_places / "one").iterdir())),
+            ("two", next((two_places / "0" / "two").iterdir())),
             *((name, two_places / name / "run") for name in ("0", "1")),
         )
     }
@@ -265,6 +272,24 @@ def test_all_begin_with_the_weights_of_the_first(two_places: Path) -> None:
 
     # Adam turns a difference in the last digit into a step, of some weights.
     assert apart("one", "two") < 0.1 * apart("0", "1"), "the start of the second process was another one"
+
+
+def test_a_process_that_waits_for_the_others_hears_signals(tmp_path: Path) -> None:
+    """torch waits outside of Python, for ten minutes and more."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        group = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1"}
+        env = {**os.environ, **group, "MASTER_PORT": str(silent.getsockname()[1])}
+        alone = Process("-m", "ganvas", "train", "digits", "--out", str(tmp_path), env=env)
+        try:
+            silent.settimeout(120)
+            connection, _ = silent.accept()
+            os.kill(alone.pid, signal.SIGTERM)
+            _, said = alone.communicate(timeout=30)
+            connection.close()
+        finally:
+            alone.kill()
+    assert alone.returncode == 130, said
+    assert "Traceback" not in said
 
 
 def test_processes_that_do_not_find_each_other_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

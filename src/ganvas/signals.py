@@ -82,3 +82,8 @@ def several_processes() -> bool:
     """Whether this is one of several processes, as `torchrun` says it; without torch, which is slow to import."""
     count = os.environ.get("WORLD_SIZE", "")
     return count.isdecimal() and int(count) > 1
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the first of several, which alone prints."""
+    return not several_processes() or os.environ.get("RANK", "0") == "0"

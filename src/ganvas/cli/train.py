@@ -10,7 +10,7 @@ import tyro
 from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
-from ganvas.signals import several_processes
+from ganvas.signals import is_first, several_processes
 
 
 def run(
@@ -54,6 +54,8 @@ def run(
                 "--dry-run shows the config of a new run: give a data set, and neither --resume nor --more."
             )
         config, dataset = training.plan(data, options)
+        if not is_first():
+            return None
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
                 _shared.say(line)
@@ -75,7 +77,7 @@ def run(
         _repeat(data, options, seeds, folds, out, name, log, json)
         return None
     result = training.train(data, options, out=out, name=name, resume=resume, more=more, log=log)
-    if json:
+    if json and is_first():
         _shared.answer(
             {
                 "run": str(result.run.path),
