@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space, paths
 from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switch, switched, where_on
+from ganvas.latent.space import spaces
+from ganvas.model import Model, ModelInfo
+from ganvas.networks import build_generator
+from ganvas.presets import presets
 
 module = sys.modules["ganvas.latent.dissect"]
 overlap, pixel_masks = module._overlap, module._pixel_masks
@@ -54,6 +59,19 @@ def test_the_unit_of_a_mask_and_of_an_attribute() -> None:
     assert found.units("bottom")[0].index == 1
     assert {unit.index for unit in found.units("brightness", 2)} == {0, 1}
     assert first.agreement > 1.5 * found.agreement["module.maps"][2:, found.concepts.index("top")].max()
+
+
+@pytest.mark.parametrize("preset", ["biggan", "sagan"])
+def test_what_makes_weights_is_no_layer(preset: str) -> None:
+    """Weights under spectral norm have four sizes as well, and were taken for maps."""
+    network = replace(
+        presets.get(preset).network, conditional=True, generator={"channels": 8, "spectral_norm": True}
+    )
+    generator = build_generator(network, (3, 32, 32), 3)
+    model = Model(generator.eval(), None, ModelInfo.of(generator, preset))
+    layers = drawing_layers(model)
+    assert not any("parametrizations" in name for name in (*layers, *spaces(model)))
+    assert dissect(open_space(model, "z"), n=70).layers == tuple(layers)
 
 
 def test_maps_of_all_samples_are_seen_however_few_are_drawn_at_a_time(

@@ -20,7 +20,7 @@ from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.hooks import hooked
 from ganvas.latent.paths import rows_seen
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import LatentSpace, layers_of
 from ganvas.latent.supervised import scores_of
 from ganvas.model import ROWS, Model
 from ganvas.model_data import class_names, classifier_of
@@ -91,19 +91,18 @@ def drawing_layers(model: Model) -> list[str]:
     """One layer for each size of maps on the way: the last module that gives maps of that size."""
     seen: dict[tuple[int, ...], str] = {}
     with ExitStack() as stack, torch.no_grad():
-        for name, module in model.generator.named_modules():
-            if name:
+        for name, module in layers_of(model.generator).items():
 
-                def note(module: object, inputs: object, output: object, name: str = name) -> None:
-                    if (
-                        isinstance(output, Tensor)
-                        and output.dim() == 4
-                        and output.shape[1] > 4
-                        and output.shape[2] > 1
-                    ):
-                        seen[tuple(output.shape[2:])] = name
+            def note(module: object, inputs: object, output: object, name: str = name) -> None:
+                if (
+                    isinstance(output, Tensor)
+                    and output.dim() == 4
+                    and output.shape[1] > 4
+                    and output.shape[2] > 1
+                ):
+                    seen[tuple(output.shape[2:])] = name
 
-                stack.enter_context(hooked(module, note))
+            stack.enter_context(hooked(module, note))
         labels = model.labels(1)
         model.generator(
             model.latents(1).to(model.device), None if labels is None else labels.to(model.device)
@@ -132,7 +131,7 @@ def dissect(
     _check_images(model)
     n = arrays.count(n, "n, the number of samples,", 2)
     chosen = list(layers or drawing_layers(model))
-    modules = dict(model.generator.named_modules())
+    modules = layers_of(model.generator)
     for name in chosen:
         if name not in modules:
             raise GanvasError(f"The generator has no layer {name!r}.{did_you_mean(name, list(modules))}")
@@ -199,7 +198,7 @@ def _drawn(
 ) -> Iterator[tuple[Tensor, Tensor | None, dict[str, Tensor]]]:  # fmt: skip
     """n samples of `seed` in batches: float samples, labels, and the maps of each layer on the CPU."""
     model = space.model
-    modules = dict(model.generator.named_modules())
+    modules = layers_of(model.generator)
     points, labels = space.numbered(n, seed), model.labels(n)
     for rows in torch.arange(n).split(min(64, model.at_once)):
         label = None if labels is None else labels[rows].to(model.device)
@@ -377,7 +376,7 @@ def switched(
     model: Model, units: Sequence[Unit], values: Mapping[str, Tensor] | None = None
 ) -> Iterator[None]:
     """Inside, the units are off (0), or on at `values` (layer -> (units, h, w)), everywhere in every picture."""
-    modules = dict(model.generator.named_modules())
+    modules = layers_of(model.generator)
     by_layer: dict[str, list[int]] = {}
     for unit in units:
         by_layer.setdefault(unit.layer, []).append(unit.index)

@@ -26,6 +26,7 @@ from ganvas.latent.space import (
     LatentW,
     LatentZ,
     covariance,
+    layers_of,
     spaces,
     style_based,
 )
@@ -171,7 +172,7 @@ def _readers(space: LatentSpace, points: Tensor | None = None) -> list[tuple[str
     if points is None:
         points = space.numbered(2)
     with ExitStack() as stack:
-        for name, module in space.model.generator.named_modules():
+        for name, module in layers_of(space.model.generator).items():
             weight = getattr(module, "weight", None)
             if isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding):
 

@@ -522,12 +522,10 @@ class HiddenLayer(LatentSpace):
 
     def __init__(self, model: Model, layer: str, z: Tensor | None = None, name: str | None = None) -> None:
         super().__init__(model, name or f"layer:{layer}")
-        modules = dict(model.generator.named_modules())
-        if layer not in modules or not layer:
+        modules = layers_of(model.generator)
+        if layer not in modules:
             hint = did_you_mean(layer, list(modules))
-            raise GanvasError(
-                f"The generator has no layer {layer!r}.{hint} Known: {', '.join(list(modules)[1:])}."
-            )
+            raise GanvasError(f"The generator has no layer {layer!r}.{hint} Known: {', '.join(modules)}.")
         self.module = modules[layer]
         self.z = LatentZ(model).mean.cpu() if z is None else z.flatten()
         self.is_checked = False
@@ -573,6 +571,15 @@ class HiddenLayer(LatentSpace):
         return drawn.float()
 
 
+def layers_of(generator: nn.Module) -> dict[str, nn.Module]:
+    """The named modules that samples pass through: not those that make weights of weights, as spectral norm does."""
+    return {
+        name: module
+        for name, module in generator.named_modules()
+        if name and "parametrizations" not in name.split(".")
+    }
+
+
 def spaces(model: Model) -> list[str]:
     """Names of the spaces that `open_space` opens for this model."""
     generator = model.generator
@@ -581,9 +588,9 @@ def spaces(model: Model) -> list[str]:
         found += ["w", "w+", "styles"]
     if generator.num_classes and isinstance(getattr(generator, "embed", None), nn.Embedding):
         found.append("class")
-    return found + [
-        f"layer:{name}" for name, module in generator.named_modules() if name and not list(module.children())
-    ]
+    layers = layers_of(generator)
+    inner = {name.rpartition(".")[0] for name in layers}
+    return found + [f"layer:{name}" for name in layers if name not in inner]
 
 
 def open_space(model: Model, name: str | None = None) -> LatentSpace:
