@@ -581,6 +581,55 @@ def test_a_run_in_progress_is_followed(
         browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")
 
 
+def test_what_is_of_one_snapshot_stays_with_it(
+    browser: Browser, cache: Path, tmp_path: Path, tiny_train: Callable[..., Result]
+) -> None:
+    """A page opened after another had followed moved the new model along the directions that were given for the old one; one that
+    had stayed with the old one lost its bookmarks when it was loaded again."""
+    run = tiny_train(kimg=0.512).run
+    model = ganvas.load(run.path, device="cpu")
+    (direction, *_) = find(open_space(model, "z"), "random")
+    save(tmp_path / "d.safetensors", [replace(direction, name="given")])
+
+    def follow() -> None:
+        browser.tab("Training")
+        next(each for each in browser.all(".q-toggle") if "follow" in each.text).click()
+        browser.wait(lambda: "000001" in browser.text("model"))
+        browser.settled()
+
+    with server(str(run.path), "--directions", str(tmp_path / "d.safetensors"), cache=cache) as (url, _):
+        browser.open(url)
+        browser.drag("given", [6] * 10)
+        browser.settled()
+        browser.tab("History")
+        browser.click("do-bookmark")
+        browser.settled()
+        kept, first = state_of(browser), browser.driver.current_window_handle
+        assert kept.bookmarks
+        assert kept.state.moved("given")
+        ganvas.train(resume=run.path, kimg=1.024, device="cpu", quiet=True, report=False)
+        browser.told("1 direction would be lost")
+        browser.driver.switch_to.new_window("tab")
+        browser.open(url)
+        browser.told("1 direction would be lost")
+        follow()
+        assert not browser.all('input[data-name="given"]')
+        browser.open(url)
+        browser.told("they are left out")
+        assert not browser.all('input[data-name="given"]')
+        assert "000001" in browser.text("model")
+        browser.driver.close()
+        browser.driver.switch_to.window(first)
+        browser.open(browser.driver.current_url)
+        browser.settled()
+        assert state_of(browser) == kept
+        assert "000000" in browser.text("model")
+        browser.told("This page stays with its own")
+        follow()
+        assert not state_of(browser).bookmarks
+        assert browser.errors() == []
+
+
 def test_a_page_that_stays_with_a_snapshot_keeps_its_map(
     browser: Browser, cache: Path, tmp_path: Path, tiny_train: Callable[..., Result]
 ) -> None:  # fmt: skip

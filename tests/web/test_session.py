@@ -13,7 +13,7 @@ import torch
 from ganvas.errors import GanvasError
 from ganvas.web import state
 from ganvas.web.page import Gone, Page
-from ganvas.web.panels.directions import _move
+from ganvas.web.panels.directions import _move, locked
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session
 from ganvas.web.state import Recipe, State, from_bytes, from_text, pack, to_json, to_text
@@ -73,6 +73,27 @@ def test_locks_make_every_slider_anew_and_come_off_again(fashion: Renderer) -> N
     session.commit("locked", locked)
     assert session.dragged("random-0", 2.0) == locked
     assert session.lock([]) == free
+
+
+def test_what_is_moved_while_a_lock_is_measured_stays_moved(fashion: Renderer) -> None:
+    """The state from when the lock was chosen came back with it, seconds later."""
+    session = Session(fashion)
+    session.choose("random", session.renderer.directions("random"))
+    session.commit("slider", session.dragged("random-0", 2.0))
+
+    async def work(what: str, job: Callable[..., State], *given: object) -> State:
+        found = job(*given)
+        if session.state.number == 0:
+            session.commit("another", replace(session.dragged("random-1", 1.5), number=7))
+        return found
+
+    page = cast(Page, SimpleNamespace(session=session, work=work))
+    found = asyncio.run(locked(page, ("brightness",)))
+    assert found is not None
+    assert (found.number, found.locks) == (7, ("brightness",))
+    assert [(move.name, move.strength) for move in found.moves] == [("random-0", 2.0), ("random-1", 1.5)]
+    session.commit("locked", found)
+    assert session.dragged("random-1", 1.5) == found, "made anew as well"
 
 
 def test_locks_hold_for_a_slider_that_came_with_a_recipe_too(fashion: Renderer) -> None:

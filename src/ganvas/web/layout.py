@@ -20,12 +20,15 @@ async def build(source: Source, text: str) -> None:
     words, session = "", None
     if text:
         try:
-            session = Session(source.renderer, await asyncio.to_thread(from_text, text))
+            recipe = await asyncio.to_thread(from_text, text)
+            session = Session(source.renderer_of(recipe.hash), recipe)
         except GanvasError as error:
             words = str(error)
     page = Page(source, session or Session(source.renderer, start=source.renderer.start))
-    if source.loaded:
-        page.session.load(source.loaded)
+    source.shown[page.session.renderer.hash] = page.session.renderer
+    given = source.loaded_for(page.session.renderer)
+    if given:
+        page.session.load(given)
     ui.colors(primary="#4f46e5")
     ui.add_css(STATIC / "page.css")
     height, width = source.renderer.model.shape[1:] or (1, 1)
@@ -35,6 +38,13 @@ async def build(source: Source, text: str) -> None:
     await page.client.connected()
     if words:
         page.tell(words, "warning")
+    if len(given) < len(source.loaded):
+        page.tell("The directions that were given at the start are of an older snapshot: they are left out.")
     await page.paint()
     page.call("ready")
-    await page.refresh()
+    if words:
+        await (
+            page.settle()
+        )  # the address stays until something is done: it may hold bookmarks of another snapshot
+    else:
+        await page.refresh()

@@ -85,7 +85,7 @@ class Page:
         self._one, self._jobs = asyncio.Lock(), 0
         self._turn = 0
         """Counts the pictures that were asked for: what is drawn for an older one is not wanted any more."""
-        self._look, self._settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
+        self._look, self.settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Page:
             self.call("address", text)
         elif before:
             self.tell(TOO_LONG, "warning")
-        await self._settle()
+        await self.settle()
 
     async def _safely(self, listener: Listener) -> None:
         if self.client.is_deleted:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
+from ganvas.checkpoint import is_hash
 from ganvas.latent.directions import Direction
 from ganvas.runs import Run
 from ganvas.web.intake import Intake
@@ -59,6 +60,14 @@ class Source:
 
     over: threading.Event = field(default_factory=threading.Event)
     """Set when it is served no more."""
+
+    def renderer_of(self, mark: str) -> Renderer:
+        """The one whose weights are of this hash, where a page still shows it; else the newest."""
+        return next((each for own, each in self.shown.items() if is_hash(mark, own)), self.renderer)
+
+    def loaded_for(self, renderer: Renderer) -> list[Direction]:
+        """Those of the directions given at the start that are of its weights: a newer snapshot has others."""
+        return [each for each in self.loaded if is_hash(each.model, renderer.hash)]
 
     def lasting(self, job: Callable[Given, Found]) -> Callable[Given, Found]:
         """A job for another thread, which ends at its next picture once this is served no more."""

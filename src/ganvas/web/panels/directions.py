@@ -18,6 +18,7 @@ from ganvas.model_data import class_names, classifier_of
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
 from ganvas.web.renderer import MEASURED
+from ganvas.web.state import State
 from ganvas.web.upload import LARGEST
 
 REACH = 3.5
@@ -116,7 +117,7 @@ def build(page: Page) -> None:
         wanted = tuple(locks.value)
         if wanted == session.state.locks:  # `kept` has put it there
             return
-        state = await page.work("locking", session.lock, wanted)
+        state = await locked(page, wanted)
         if state is not None:
             await page.step("locked " + (", ".join(wanted) or "nothing"), state)
         kept()
@@ -161,6 +162,18 @@ def build(page: Page) -> None:
                     strips[move.name].update()
 
     page.settled.append(show)
+
+
+async def locked(page: Page, names: tuple[str, ...]) -> State | None:
+    """The page's state with these locks, as it is when all is measured: sliders may be moved meanwhile.
+
+    None where it could not be measured.
+    """
+    while True:
+        began = page.session.state
+        state: State | None = await page.work("locking", page.session.lock, names)
+        if state is None or page.session.state is began:
+            return state
 
 
 def _strip(images: Tensor) -> str:

@@ -22,8 +22,9 @@ def build(page: Page) -> None:
     source = page.source
     assert source.run is not None
     folder = source.run
+    newest_shown = page.session.renderer is source.renderer
     seen: dict[str, Any] = {
-        "snapshot": source.opened, "file": -1, "lines": -1, "asked": False, "agreed": False,
+        "snapshot": source.opened if newest_shown else None, "file": -1, "lines": -1, "asked": False, "agreed": False,
     }  # fmt: skip
     with ui.element("div").classes("g-line"):
         follow = ui.switch(FOLLOW, value=True)
