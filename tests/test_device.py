@@ -24,10 +24,19 @@ CPU = torch.device("cpu")
 def test_auto_takes_bf16_only_from_hardware(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
     assert device.resolve_precision("auto", CPU) == expected
     assert device.resolve_precision("fp32", CPU) == "fp32"
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_torch_that_does_not_say_all_that_a_processor_can(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    """As of 2.9, which the package may be installed beside: `train` ended in an AttributeError."""
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    assert device.resolve_precision("auto", CPU) == ("bf16" if has else "fp32")
 
 
 def test_unavailable_and_unknown_devices() -> None:

@@ -48,6 +48,8 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu" and platform.machine().lower() in ("x86_64", "amd64"):
+        if not hasattr(torch.cpu, "get_capabilities"):  # as of torch 2.9
+            return bool(torch.cpu._is_avx512_bf16_supported())
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False

@@ -5,6 +5,7 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import trapezoid
 from torch import Tensor
 
 from ganvas import arrays
@@ -136,6 +137,6 @@ class _Curve:
             np.cumsum(np.bincount(place, weights, self.count)) / weights.sum()
             for place, weights in zip(self.places, (inside, outside), strict=True)
         )
-        auc = float(np.trapezoid(np.r_[0, true], np.r_[0, false]))
+        auc = float(trapezoid(np.r_[0, true], np.r_[0, false]))
         reached = [np.searchsorted(false, rate + 1e-12, "right") - 1 for rate in RATES]
         return [auc, *(float(true[at]) if at >= 0 else 0.0 for at in reached)]
