@@ -15,10 +15,8 @@ of it these do nothing, in a training too.
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
@@ -31,7 +29,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from ganvas.errors import GanvasError
-from ganvas.signals import several_processes
+from ganvas.signals import in_a_thread, several_processes
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -62,7 +60,8 @@ def start(device: torch.device) -> None:
         backend = "cpu:gloo,cuda:nccl"
     _starts, _turns = _starts + 1, 0
     try:
-        store, rank, world = _in_a_thread(lambda: next(rendezvous("env://")))
+        # torch waits for the others outside of Python, ten minutes and more.
+        store, rank, world = in_a_thread(lambda: next(rendezvous("env://")))
         # The store outlives the group: a second one (a series of runs) must not find the addresses of the first.
         _store = _c10d.PrefixStore(f"ganvas {_starts}", store)
         td.init_process_group(backend, store=_store, rank=rank, world_size=world)
@@ -71,20 +70,6 @@ def start(device: torch.device) -> None:
             f"WORLD_SIZE says that there are several processes, and they do not find each other: {error}\n"
             "Start them with torchrun, or unset WORLD_SIZE for one."
         ) from error
-
-
-def _in_a_thread(call: Callable[[], T]) -> T:
-    """What it gives. Where torch waits outside of Python for processes that may never come, signals are heard meanwhile."""
-    found = Future[T]()
-
-    def work() -> None:
-        try:
-            found.set_result(call())
-        except BaseException as error:
-            found.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return found.result()
 
 
 def _check_own() -> None:

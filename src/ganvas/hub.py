@@ -7,9 +7,6 @@ folder chooses a file or a path, and nothing of it is run.
 
 import os
 import re
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 from ganvas import io
 from ganvas.cache import PAUSE, SLOWEST, cache_folder
 from ganvas.errors import GanvasError, install, printable
+from ganvas.signals import in_a_thread
 
 PREFIX = "hub:"
 CONFIG, CARD = "config.json", "README.md"
@@ -104,7 +102,9 @@ def fetch(address: str, most: float) -> Path:
 
     def get(name: str, at: str | None, limit: float) -> Path:
         where: dict[str, Any] = {"revision": at, "cache_dir": cache}
-        size = _within(PAUSE, lambda: library.hf_hub_download(repo, name, dry_run=True, **where)).file_size
+        size = in_a_thread(
+            lambda: library.hf_hub_download(repo, name, dry_run=True, **where), PAUSE
+        ).file_size
         if size is None or size > limit:
             said = "an unknown size" if size is None else f"{size / 1e6:,.1f} MB"
             raised = " If you trust it: set GANVAS_MAX_GB." if limit == most else ""
@@ -113,7 +113,8 @@ def fetch(address: str, most: float) -> Path:
             )
         bar = _stopping(library.utils.tqdm, f"{name} of {repo}", size)
         last = PAUSE + size / SLOWEST
-        return Path(_within(last, lambda: library.hf_hub_download(repo, name, tqdm_class=bar, **where)))
+        # The client counts its seconds from byte to byte: a server that sends one now and then would be waited for all day.
+        return Path(in_a_thread(lambda: library.hf_hub_download(repo, name, tqdm_class=bar, **where), last))
 
     def whole(at: str | None) -> Path | None:
         config, weights = kept(CONFIG, at), kept(GENERATOR, at)
@@ -159,29 +160,7 @@ def _stopping(bar: Any, name: str, size: int) -> Any:
 def _ask(library: Any, repo: str) -> None:
     """Raise what the network raises at once: the client asks six times, for 23 seconds, before it says so."""
     url = library.hf_hub_url(repo, CONFIG)
-    _within(3 * PATIENCE, lambda: library.utils.get_session().head(url, timeout=PATIENCE))
-
-
-def _within(seconds: float, job: Callable[[], Any]) -> Any:
-    """What `job` returns or raises. After `seconds` it is left behind, and TimeoutError raised.
-
-    The client counts its seconds from byte to byte: a server that sends one now and then would be waited for all day.
-    """
-    done: Future[Any] = Future()
-
-    def work() -> None:
-        try:
-            done.set_result(job())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()  # no pool: its threads are waited for when Python ends
-    try:
-        return done.result(timeout=seconds)
-    except TimeoutError as error:
-        if done.done():
-            raise  # of the job itself
-        raise TimeoutError(f"it did not send what was asked for in {seconds:.0f} s") from error
+    in_a_thread(lambda: library.utils.get_session().head(url, timeout=PATIENCE), 3 * PATIENCE)
 
 
 def _beside(config: Path, repo: str) -> list[str]:

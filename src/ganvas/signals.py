@@ -4,10 +4,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 SOON = 0.02
 """Seconds after which a signal comes again that came too early."""
 
@@ -87,3 +89,25 @@ def several_processes() -> bool:
 def is_first() -> bool:
     """Whether this is the only process, or the first of several, which alone prints."""
     return not several_processes() or os.environ.get("RANK", "0") == "0"
+
+
+def in_a_thread(job: Callable[[], T], seconds: float | None = None) -> T:
+    """What `job`, which waits for others, returns or raises. Signals are heard meanwhile, also where it waits outside of Python.
+
+    After `seconds` it is left behind, and TimeoutError raised.
+    """
+    done = Future[T]()
+
+    def work() -> None:
+        try:
+            done.set_result(job())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()  # no pool: its threads are waited for when Python ends
+    try:
+        return done.result(timeout=seconds)
+    except TimeoutError as error:
+        if done.done():
+            raise  # of the job itself
+        raise TimeoutError(f"it did not send what was asked for in {seconds:.0f} s") from error
