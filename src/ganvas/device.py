@@ -36,9 +36,10 @@ def check_defaults() -> None:
             f"torch's default dtype is {torch.get_default_dtype()}, and ganvas computes in float32: "
             "call torch.set_default_dtype(torch.float32)."
         )
-    if torch.get_default_device().type != "cpu":
+    usual = torch.empty(0).device  # asked for, torch 2.9 fails after torch.set_default_device(None)
+    if usual.type != "cpu":
         raise GanvasError(
-            f"torch's default device is {torch.get_default_device()}, and ganvas is told where to compute by device=: "
+            f"torch's default device is {usual}, and ganvas is told where to compute by device=: "
             'call torch.set_default_device("cpu").'
         )
 
