@@ -1,6 +1,7 @@
 import contextlib
 import json
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import ganvas
 from ganvas import io
+from ganvas.checkpoint import hash_of
 from ganvas.cli import main
 from ganvas.config import Config, NetworkConfig, to_dict
 from ganvas.errors import GanvasError
@@ -341,3 +343,33 @@ def test_a_run_opens_no_files_of_others_through_links(trained: Result, tmp_path:
     assert (
         ganvas.load(tmp_path / "linked").hash == ganvas.load(mine).hash
     )  # the whole run may lie where one likes
+
+
+@pytest.mark.parametrize("when", ["between", "one by one"])
+def test_a_model_that_is_replaced_while_it_is_read_is_of_one_snapshot(
+    tiny_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Its critic was that of another generator, or it had none, without a word."""
+    old, new = tiny_train(kimg=1.024).run.snapshots
+    best = tmp_path / "best"
+    shutil.copytree(old, best)
+    if when == "one by one":
+        shutil.copy(new / "generator.safetensors", best)
+    read = io.load_tensors
+
+    def replacing(path: Path) -> Any:
+        found = read(path)
+        if when == "between" and path.name == "generator.safetensors" and not done:
+            done.append(path)
+            with io.atomic_folder(best) as temporary:
+                shutil.copytree(new, temporary)
+        return found
+
+    done = list[Path]()
+    monkeypatch.setattr(io, "load_tensors", replacing)
+    monkeypatch.setattr(time, "sleep", lambda seconds: shutil.copy(new / "critic.safetensors", best))
+    found, wanted = ganvas.load(best, device="cpu"), ganvas.load(new, device="cpu")
+    assert found.hash == wanted.hash
+    assert found.critic is not None
+    assert wanted.critic is not None
+    assert hash_of(found.critic) == hash_of(wanted.critic)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ from ganvas.runs import check_own, is_run, open_run, run_around, runs_near
 from ganvas.series import read_schema
 from ganvas.types import Guarantee
 
+PAUSE = 0.1
+"""Seconds after which files are read again that were replaced meanwhile."""
 MOST_CLASSES = 2**16
 MOST_NOTES = 64
 LONGEST_WORDS = 1000
@@ -81,7 +84,45 @@ def load(
 
 
 def _own(file: Path, critic: bool) -> Model:
-    """A model that ganvas wrote, on the CPU."""
+    """A model that ganvas wrote, on the CPU.
+
+    Read again where its files were replaced meanwhile, as a training does with its best snapshot and with one that is written
+    again: the critic would be that of another generator.
+    """
+    for last in (False, False, True):
+        before = _standing(file)
+        try:
+            found = _read(file, critic)
+        except GanvasError:
+            if last or _standing(file) == before:
+                raise
+        else:
+            if last or (_standing(file) == before and _of_one_time(file)):
+                return found
+        time.sleep(PAUSE)
+    raise AssertionError("the last one returns or raises")
+
+
+def _standing(file: Path) -> list[tuple[int, int, int] | None]:
+    """What another file in the place of a generator's, or of one beside it, changes."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in (file, *(file.with_name(f"{name}.safetensors") for name in ("critic", "encoder"))):
+        try:
+            about = path.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
+    return found
+
+
+def _of_one_time(file: Path) -> bool:
+    """Whether a generator and the critic beside it, where there are both, are as far trained."""
+    files = [path for path in (file, file.with_name("critic.safetensors")) if path.is_file()]
+    return len({str(io.read_header(path).get("kimg")) for path in files}) <= 1
+
+
+def _read(file: Path, critic: bool) -> Model:
     if (run := run_around(file)) is not None:
         for each in ("generator", "critic", "encoder"):
             check_own(file.with_name(f"{each}.safetensors"), run)
