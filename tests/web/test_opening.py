@@ -1,6 +1,7 @@
 """From what somebody typed to a renderer, and from a recipe to the same pixels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ganvas.errors import GanvasError
 from ganvas.training import Result
 from ganvas.web.opening import open_renderer, replay, replay_film
 from ganvas.web.renderer import Renderer
+from ganvas.web.session import Session
 from ganvas.web.source import Source, source_of
 from ganvas.web.state import Recipe, State, Timeline, move_of, to_json
 
@@ -115,6 +117,27 @@ def test_only_directions_of_this_model_and_space_are_loaded(
         source_of(fashion, None, [other])
     with pytest.raises(GanvasError, match="one of z"):
         source_of(fashion, None, [z])
+
+
+def test_directions_of_several_files_all_have_sliders(fashion: Renderer, tmp_path: Path) -> None:
+    """Of two files with the same names those of the first were left out without a word; a name that no recipe holds made every
+    page an error of the server."""
+    from ganvas.latent.directions import save
+
+    mine, yours, long = (tmp_path / f"{name}.safetensors" for name in ("mine", "yours", "long"))
+    first, second = fashion.directions("random")[:2]
+    save(mine, [first])
+    save(yours, [replace(second, name=first.name)])
+    source = source_of(fashion, None, [mine, yours, yours])
+    name = first.name
+    assert [each.name for each in source.loaded] == [name, f"{name} (yours)", f"{name} (yours 3)"]
+    session = Session(fashion)
+    session.load(source.loaded)
+    assert list(session.tray) == [each.name for each in source.loaded]
+    assert torch.equal(source.loaded[1].vector, second.vector)
+    save(long, [replace(first, name="x" * 1001)])
+    with pytest.raises(GanvasError, match=r"name has at most 1,000 characters, one has 1,001"):
+        source_of(fashion, None, [long])
 
 
 def test_a_recipe_from_outside_chooses_no_path(

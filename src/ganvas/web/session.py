@@ -146,10 +146,7 @@ class Session:
 
     def add(self, directions: Sequence[Direction]) -> None:
         """Put directions first in the tray. Raises `GanvasError` for names that no recipe would hold."""
-        if long := [each.name for each in directions if len(each.name) > LONGEST_WORDS]:
-            raise GanvasError(
-                f"A direction's name has at most {LONGEST_WORDS:,} characters, one has {len(long[0]):,}."
-            )
+        check_names(directions)
         self._fill({each.name: each for each in directions}, [d for d in self.tray.values() if d is not None])
 
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
@@ -324,3 +321,11 @@ def as_python(recipe: Recipe, file: str = "recipe.json") -> str:
         f"# recipe.json: saved from the explorer; model {recipe.model!r}, weights {recipe.hash}\n"
         f"image = ganvas.replay({file!r}{given})  # uint8 (C, H, W), the same pixels\n"
     )
+
+
+def check_names(directions: Sequence[Direction]) -> None:
+    """Raise `GanvasError` for names that no recipe would hold."""
+    if long := [each.name for each in directions if len(each.name) > LONGEST_WORDS]:
+        raise GanvasError(
+            f"A direction's name has at most {LONGEST_WORDS:,} characters, one has {len(long[0]):,}."
+        )

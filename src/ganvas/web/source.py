@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -19,6 +19,7 @@ from ganvas.web.landscape import Landscape
 from ganvas.web.opening import open_renderer
 from ganvas.web.pace import until
 from ganvas.web.renderer import Renderer
+from ganvas.web.session import check_names
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -91,8 +92,21 @@ def source_of(
     renderer: Renderer, run: Run | None, files: Sequence[Path], opened: Written | None = None,
     opener: Callable[[Path], Renderer] = open_renderer,
 ) -> Source:  # fmt: skip
-    """The renderer with the directions of files. Raises `GanvasError` for those that do not fit."""
-    return Source(renderer, run, opened, [each for file in files for each in renderer.load(file)], opener)
+    """The renderer with the directions of files, those of a name that another file had called after their own file, too.
+
+    Raises `GanvasError` for those that do not fit.
+    """
+    loaded: dict[str, Direction] = {}
+    for file in files:
+        for each in renderer.load(file):
+            name, count = each.name, 1
+            while name in loaded:
+                count += 1
+                name = f"{each.name} ({file.stem}{'' if count == 2 else f' {count}'})"
+            loaded[name] = replace(each, name=name)
+    given = list(loaded.values())
+    check_names(given)
+    return Source(renderer, run, opened, given, opener)
 
 
 def newest(run: Run) -> Written | None:

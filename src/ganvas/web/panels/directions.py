@@ -18,6 +18,7 @@ from ganvas.model_data import class_names, classifier_of
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
 from ganvas.web.renderer import MEASURED
+from ganvas.web.session import check_names
 from ganvas.web.state import State
 from ganvas.web.upload import LARGEST
 
@@ -272,7 +273,9 @@ def _load(page: Page, changed: Any) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "uploaded.safetensors"
                 path.write_bytes(content)
-                return page.session.renderer.load(path)
+                given = page.session.renderer.load(path)
+                check_names(given)
+                return given
 
         found = await page.work("reading directions", read)
         if found is not None:
