@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
 from unittest import mock
@@ -79,6 +80,17 @@ def kernels() -> Iterator[None]:
         yield
 
 
+def start(process: BaseProcess) -> None:
+    """Start one of the fork server.
+
+    The server, which the first of them begins, looks for `tests` here: where `PYTHONSAFEPATH` is set already, Python 3.11 does
+    not, and takes another package's.
+    """
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with mock.patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(path)}):
+        process.start()
+
+
 class Process:
     """`python words...`, with pipes for what is said and asked; `together`: errors among what is said; `alone`: in a session of
     its own."""
@@ -95,11 +107,7 @@ class Process:
         self._process = SERVER.Process(
             target=_play, args=(words, whole, str(Path(cwd).resolve()), alone, asked, say, complain)
         )
-        # The server, which the first of them begins, looks for `tests` here: where `PYTHONSAFEPATH` is set already, Python 3.11
-        # does not, and takes another package's.
-        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        with mock.patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(path)}):
-            self._process.start()
+        start(self._process)
         for end in {asked, say, complain}:
             end.close()
         self.args = words

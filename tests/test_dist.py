@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -274,18 +275,26 @@ def test_all_begin_with_the_weights_of_the_first(two_places: Path) -> None:
     assert apart("one", "two") < 0.1 * apart("0", "1"), "the start of the second process was another one"
 
 
-def test_a_process_that_waits_for_the_others_hears_signals(tmp_path: Path) -> None:
-    """torch waits outside of Python, for ten minutes and more."""
+@pytest.mark.parametrize("agent", [True, False])
+def test_a_process_that_waits_for_the_others_hears_signals(agent: bool, tmp_path: Path) -> None:
+    """torch waits outside of Python, for ten minutes and more: for a store, and by torchrun, which has one, for the group."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         group = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1"}
-        env = {**os.environ, **group, "MASTER_PORT": str(silent.getsockname()[1])}
+        group |= {"TORCHELASTIC_USE_AGENT_STORE": str(agent), "TORCHELASTIC_RESTART_COUNT": "0"}
+        port = store.port if agent else silent.getsockname()[1]
+        env = {**os.environ, **group, "MASTER_PORT": str(port)}
         alone = Process("-m", "ganvas", "train", "digits", "--out", str(tmp_path), env=env)
         try:
-            silent.settimeout(120)
-            connection, _ = silent.accept()
+            if agent:
+                store.wait(["ganvas 1/here 1"], timedelta(seconds=120))
+            else:
+                silent.settimeout(120)
+                connection, _ = silent.accept()
             os.kill(alone.pid, signal.SIGTERM)
             _, said = alone.communicate(timeout=30)
-            connection.close()
+            if not agent:
+                connection.close()
         finally:
             alone.kill()
     assert alone.returncode == 130, said

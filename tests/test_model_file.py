@@ -373,3 +373,13 @@ def test_a_model_that_is_replaced_while_it_is_read_is_of_one_snapshot(
     assert found.critic is not None
     assert wanted.critic is not None
     assert hash_of(found.critic) == hash_of(wanted.critic)
+
+
+def test_a_critic_that_nobody_asks_for_is_not_read(trained: Result, tmp_path: Path) -> None:
+    """Whether it is of the same snapshot is asked where it was read alone."""
+    folder = tmp_path / "model"
+    shutil.copytree(trained.run.snapshots[-1], folder)
+    (folder / "critic.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    assert ganvas.load(folder, device="cpu", critic=False).critic is None
+    with pytest.raises(GanvasError, match=r"critic\.safetensors"):
+        ganvas.load(folder, device="cpu")

@@ -34,6 +34,8 @@ from ganvas.signals import in_a_thread, several_processes
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds that a process waits for the others before it leaves."""
+LONGEST = 1800.0
+"""Seconds that it waits for them to begin, as torch does."""
 
 _c10d: Any = td  # whose types leave the stores out
 _store: Any = None
@@ -60,10 +62,12 @@ def start(device: torch.device) -> None:
         backend = "cpu:gloo,cuda:nccl"
     _starts, _turns = _starts + 1, 0
     try:
-        # torch waits for the others outside of Python, ten minutes and more.
+        # torch waits for the others outside of Python, ten minutes and more: here at the store, then in building the group.
         store, rank, world = in_a_thread(lambda: next(rendezvous("env://")))
         # The store outlives the group: a second one (a series of runs) must not find the addresses of the first.
         _store = _c10d.PrefixStore(f"ganvas {_starts}", store)
+        _store.set(f"here {rank}", "")
+        _wait([f"here {each}" for each in range(world)], LONGEST)
         td.init_process_group(backend, store=_store, rank=rank, world_size=world)
     except (ValueError, RuntimeError) as error:
         raise GanvasError(

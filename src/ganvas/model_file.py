@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _own(file: Path, critic: bool) -> Model:
             if last or _standing(file) == before:
                 raise
         else:
-            if last or (_standing(file) == before and _of_one_time(file)):
+            if last or (_standing(file) == before and _of_one_time(file, critic)):
                 return found
         time.sleep(PAUSE)
     raise AssertionError("the last one returns or raises")
@@ -116,10 +117,15 @@ def _standing(file: Path) -> list[tuple[int, int, int] | None]:
     return found
 
 
-def _of_one_time(file: Path) -> bool:
-    """Whether a generator and the critic beside it, where there are both, are as far trained."""
-    files = [path for path in (file, file.with_name("critic.safetensors")) if path.is_file()]
-    return len({str(io.read_header(path).get("kimg")) for path in files}) <= 1
+def _of_one_time(file: Path, critic: bool) -> bool:
+    """Whether a generator and the networks that were read beside it are as far trained, as far as their files say."""
+    told = set()
+    for name in (file.stem, *(["critic"] if critic else []), "encoder"):
+        with suppress(GanvasError):  # there is none, or nobody has asked what it is
+            header = io.read_header(file.with_name(f"{name}.safetensors"))
+            if "job" not in header:  # an encoder that `ganvas invert` trained and kept there
+                told.add(str(header.get("kimg")))
+    return len(told) <= 1
 
 
 def _read(file: Path, critic: bool) -> Model:

@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,6 +63,8 @@ class Run:
     """A folder that a training run owns."""
 
     path: Path
+    home: os.stat_result | None = field(default=None, compare=False, repr=False)
+    """Of an `anchored` one, its folder as it was found."""
 
     @property
     def config_path(self) -> Path:
@@ -120,7 +122,7 @@ class Run:
         process of another machine is over.
         """
         self.check_folders()
-        home = self.home()
+        here = self.anchored()
         owner = self.path / "owner.json"
         lock = FileLock(self._own(".lock"))  # its first versions empty what a link leads to
         try:
@@ -157,27 +159,34 @@ class Run:
             yield f"{_named(held)} ended without letting go of the run: taken over." if held else ""
         finally:
             with suppress(OSError, GanvasError):
-                self.check_home(home)
+                here.check_home()
                 owner.unlink(missing_ok=True)
             lock.release()
 
-    def home(self) -> os.stat_result:
-        """Which folder this is, whatever may come to lie at its path."""
+    def anchored(self) -> "Run":
+        """The same run for who works on it for long: nothing is written once another folder lies here, or none."""
         try:
-            return self.path.stat()
+            return replace(self, home=self.path.stat())
         except OSError as error:
             raise explain_os_error(error, f"looking at {self.path}") from error
 
-    def check_home(self, home: os.stat_result) -> None:
-        """Raise `GanvasError` where another folder than `home` lies here, or none: what belongs to the one that was moved away
-        would be written into a run of the same number that was begun since.
+    def check_home(self) -> None:
+        """Raise `GanvasError` where the folder of an `anchored` run is gone.
+
+        What is written would get into a run of the same number that was begun since, or into half a folder.
         """
-        with suppress(FileNotFoundError, NotADirectoryError):
-            if os.path.samestat(self.path.stat(), home):
+        if self.home is None:
+            return
+        try:
+            if os.path.samestat(self.path.stat(), self.home):
                 return
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise explain_os_error(error, f"looking at {self.path}") from error
         raise GanvasError(
-            f"{self.path} was moved or removed while it was worked on. What was saved in it went along: where it lies now, "
-            "it goes on from there (ganvas train --resume FOLDER)."
+            f"{self.path} was moved or removed while it was worked on, and nothing more is written there. Where it lies now, it "
+            "goes on from what was saved: ganvas train --resume FOLDER."
         )
 
     @property
@@ -285,6 +294,7 @@ class Run:
     @contextmanager
     def _held(self, name: str) -> Iterator[IO[bytes]]:
         """A file of lines, opened to be added to, while nobody else adds to it or puts another in its place."""
+        self.check_home()
         path = self._own(name)
         end = time.monotonic() + PATIENCE
         try:

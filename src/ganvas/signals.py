@@ -1,15 +1,19 @@
 """What a process is told from outside: to stop, by Ctrl-C, SIGTERM and SIGHUP; and that it is one of several."""
 
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+SHORT = 0.2
+"""Seconds of one wait for another thread."""
 SOON = 0.02
 """Seconds after which a signal comes again that came too early."""
 
@@ -105,9 +109,10 @@ def in_a_thread(job: Callable[[], T], seconds: float | None = None) -> T:
             done.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()  # no pool: its threads are waited for when Python ends
-    try:
-        return done.result(timeout=seconds)
-    except TimeoutError as error:
-        if done.done():
-            raise  # of the job itself
-        raise TimeoutError(f"it did not send what was asked for in {seconds:.0f} s") from error
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    # In short waits: Windows interrupts no long one.
+    while not done.done() and (left := end - time.monotonic()) > 0:
+        wait([done], timeout=min(SHORT, left))
+    if not done.done():
+        raise TimeoutError(f"it did not send what was asked for in {seconds:.0f} s")
+    return done.result()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -280,13 +281,22 @@ def test_a_failed_run_is_not_the_users_mistake(tmp_path: Path, capsys: pytest.Ca
     assert "not finite at step" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "worker"),
+    [
+        (["eval", "--metrics", "frechet"], "ganvas.metrics.evaluate"),
+        (["audit", "--reconstruct", "0", "--out", "pairs.png"], "ganvas.privacy.audit"),
+    ],
+)
 def test_figures_of_a_run_that_was_moved_meanwhile_are_told(
-    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    words: list[str], worker: str, trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """And get into no other run of its number."""
     run = tmp_path / "00000-a"
     shutil.copytree(trained.run.path, run)
-    measured = ganvas.evaluate
+    package, name = worker.rsplit(".", 1)
+    measured = getattr(import_module(package), name)
 
     def moving(*arguments: Any, **named: Any) -> Any:
         found = measured(*arguments, **named)
@@ -294,28 +304,22 @@ def test_figures_of_a_run_that_was_moved_meanwhile_are_told(
         create_run(tmp_path, "a", {"format_version": 1, "config": {}})
         return found
 
-    monkeypatch.setattr("ganvas.metrics.evaluate", moving)
-    before = (run / "metrics.jsonl").read_bytes() if (run / "metrics.jsonl").exists() else None
-    asked = [
-        "eval",
-        str(run),
-        "--n",
-        "100",
-        "--metrics",
-        "frechet",
-        "--extractor",
-        "raw",
-        "--device",
-        "cpu",
-        "--json",
-    ]
+    def content() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in (tmp_path / "moved").rglob("*") if path.is_file()}
+
+    shutil.copytree(run, tmp_path / "moved")
+    before = content()
+    shutil.rmtree(tmp_path / "moved")
+    monkeypatch.setattr(worker, moving)
+    monkeypatch.chdir(tmp_path)
+    asked = [words[0], str(run), *words[1:], "--n", "100", "--extractor", "raw", "--device", "cpu", "--json"]
     assert main(asked) == 2
     told = capsys.readouterr()
-    assert json.loads(told.out)["rows"][0]["metric"] == "frechet"
+    assert json.loads(told.out)
     assert "00000-a was moved or removed while it was worked on" in told.err
     assert [path.name for path in run.iterdir()] == ["config.json"]
-    kept = tmp_path / "moved" / "metrics.jsonl"
-    assert (kept.read_bytes() if kept.exists() else None) == before
+    assert content() == before
+    assert (tmp_path / "pairs.png").exists() == (words[0] == "audit")
 
 
 def test_eval_prints_a_table_and_writes_everything(

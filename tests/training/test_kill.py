@@ -9,6 +9,7 @@ import pytest
 
 import ganvas
 from tests.conftest import TINY, same_tensors
+from tests.forked import start
 from tests.training.test_train import weights
 
 KILLS = 16
@@ -33,7 +34,7 @@ def test_killed_many_times(tmp_path: Path) -> None:
     while kills < KILLS:
         found = list(out.glob("0*")) if out.exists() else []
         process = context.Process(target=work, args=(str(found[0]) if found else None, str(out)))
-        process.start()
+        start(process)
         while not (found or list(out.glob("0*/snapshots/0*"))) and process.is_alive():
             time.sleep(0.005)
         process.join(chance.uniform(0.0, 0.6) if found else chance.uniform(0.0, 0.1))

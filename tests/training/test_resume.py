@@ -272,16 +272,23 @@ def test_one_process_at_a_time(tiny_train: Train) -> None:
 
 
 class Mover(Logger):
-    """Moves the run away at the first line of its statistics, and puts a new one of the same number in its place."""
+    """Moves the run away when it hears of something the second time, and puts a new one of the same number in its place."""
 
-    def __init__(self, to: Path, new: bool) -> None:
-        self.to, self.new = to, new
+    def __init__(self, to: Path, new: bool, at: str) -> None:
+        self.to, self.new, self.at, self.heard = to, new, at, 0
 
     def on_start(self, run: Run, step: int) -> None:
         self.path = run.path
 
     def on_stats(self, step: int, stats: io.Json) -> None:
-        if not self.to.exists():
+        self.move("stats")
+
+    def on_images(self, step: int, images: Any) -> None:
+        self.move("images" if "samples" in images else "reals")
+
+    def move(self, what: str) -> None:
+        self.heard += what == self.at
+        if self.heard == 2 and not self.to.exists():
             self.path.rename(self.to)
             if self.new:
                 assert (
@@ -290,13 +297,13 @@ class Mover(Logger):
                 (self.path / "owner.json").write_text("{}")
 
 
-@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(("new", "at"), [(True, "stats"), (False, "stats"), (True, "images")])
 def test_a_run_that_is_moved_while_it_trains_writes_into_no_other(
-    tiny_train: Train, tmp_path: Path, new: bool
+    tiny_train: Train, tmp_path: Path, new: bool, at: str
 ) -> None:
     """The lines, snapshots and state of the first went on in the folder of the second, or in what was half a run."""
     whole = tiny_train(out=tmp_path / "left alone")
-    mover = Mover(tmp_path / "moved", new)
+    mover = Mover(tmp_path / "moved", new, at)
     with pytest.raises(
         GanvasError, match=r"00000-.* was moved or removed while it was worked on.*--resume FOLDER"
     ):
@@ -305,6 +312,24 @@ def test_a_run_that_is_moved_while_it_trains_writes_into_no_other(
     assert left == (["config.json", "owner.json"] if new else False)
     again = ganvas.train(resume=mover.to, quiet=True, report=False)
     assert same_tensors(weights(again), weights(whole))
+
+
+def test_a_run_that_is_moved_before_its_report_is_left_alone(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The closing lines, and the report of the other model, were written into the new run."""
+    written = report.write_report
+
+    def moving(run: Run) -> Path:
+        run.path.rename(tmp_path / "moved")
+        create_run(run.path.parent, run.path.name[6:], {"format_version": 1})
+        return written(run)
+
+    monkeypatch.setattr("ganvas.training.write_report", moving)
+    with pytest.raises(GanvasError, match="was moved or removed"):
+        tiny_train(report=True)
+    (other,) = (tmp_path / "runs").iterdir()
+    assert [path.name for path in other.iterdir()] == ["config.json"]
 
 
 def test_a_process_of_another_machine_is_believed(tiny_train: Train) -> None:

@@ -341,6 +341,10 @@ def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Bro
     )
     page.driver.get(f"{url}?r=nonsense")
     page.told("damaged")
+    page.settled()
+    assert page.driver.current_url.endswith("?r=nonsense"), "until something is done"
+    page.click("do-new")
+    page.wait(lambda: "nonsense" not in page.driver.current_url)
     page.wait(lambda: page.script("return ganvas.painted > 0"))
 
 

@@ -57,7 +57,7 @@ def run(
 
     if fail_above is not None:
         number(fail_above, "--fail-above", least=0, most=1)
-    kept = open_run(model) if is_run(model) and io.writable(model) else None
+    kept = open_run(model).anchored() if is_run(model) and io.writable(model) else None
     snapshots = [] if kept is None else kept.snapshots  # those of now: a training may go on
     places = [] if out is None else [out]
     if kept is not None:
@@ -99,11 +99,14 @@ def _keep(kept: "Run | None", places: list[Path], shown: "Image | None", documen
     from ganvas.report import write_report
 
     if shown is not None:
-        for place in places:
+        for place in places if kept is None else places[:-1]:
             _shared.write_picture(place, shown)
     if kept is None:
         return
-    if shown is None:  # that of an audit before would stand below these figures
+    kept.check_home()
+    if shown is not None:
+        _shared.write_picture(places[-1], shown)
+    else:  # that of an audit before would stand below these figures
         with suppress(OSError):
             places[-1].unlink()
     io.write_json(kept.path / "evaluation" / "audit.json", document)

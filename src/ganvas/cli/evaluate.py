@@ -59,7 +59,7 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.metrics import evaluate
     from ganvas.metrics.rows import read_rows
-    from ganvas.runs import Run, is_run, open_run
+    from ganvas.runs import is_run, open_run
 
     of_run = is_run(samples)
     if snapshots and not of_run:
@@ -69,9 +69,9 @@ def run(
     if out is not None:
         _shared.outputs(out, ".json")
     kept_in_run = of_run and io.writable(samples)
-    home = open_run(samples).home() if kept_in_run else None
-    if kept_in_run:
-        open_run(samples).check_folders()
+    kept = open_run(samples).anchored() if kept_in_run else None
+    if kept is not None:
+        kept.check_folders()
     found: Evaluation | None = None
     unkept: GanvasError | None = None
     with _shared.together(device) as (here, first), _shared.progress() as tell:
@@ -84,10 +84,9 @@ def run(
                 subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,
                 device=here, resolution=resolution, resize=resize, height=height, alpha=alpha, progress=tell,
             )  # fmt: skip
-            if home is not None and first:
+            if kept is not None and first:
                 try:
-                    Run(samples).check_home(home)
-                    Run(samples).append_metrics([row.to_json() for row in found.rows])
+                    kept.append_metrics([row.to_json() for row in found.rows])
                 except GanvasError as error:  # said when the figures are
                     unkept = error
     if found is None:
@@ -102,7 +101,7 @@ def run(
         raise GanvasError(
             f"Nothing was measured: {'; '.join(f'{name} left out, {why}' for name, why in found.skipped.items())}."
         )
-    _finish(found, before, json, out, Run(samples) if kept_in_run else None, unkept)
+    _finish(found, before, json, out, kept, unkept)
 
 
 def _finish(

@@ -155,9 +155,8 @@ class Graph(nn.Module):
         row = torch.div(place, MILLION, rounding_mode="trunc").clamp(0, rows - 1)
         rest = (place - row * MILLION).float() / MILLION
         on_row = (rest == 0) | (row >= rows - 1)
-        itself = own.on_rows.index_select(0, row.reshape(-1)).reshape(
-            row.shape
-        )  # by a number alone torch 2.9 asks which
+        # By one number alone torch 2.9 asks which it is.
+        itself = own.on_rows.index_select(0, row.reshape(-1)).reshape(row.shape)
         return torch.where(on_row, itself, row), torch.where(on_row, torch.ones_like(rest), rest)
 
 

@@ -66,6 +66,7 @@ def _fit(images: Tensor, like: Tensor) -> Tensor:
 
 def _save(run: Run, name: str, images: Tensor) -> None:
     columns = max(1, len(images) // 2)
+    run.check_home()
     io.write_bytes(
         run.path / "evaluation" / f"{name}.png", pictures.png(pictures.grid(images, columns=columns))
     )

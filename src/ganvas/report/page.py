@@ -229,6 +229,7 @@ def write_report(run: Run) -> Path:
         + "</html>\n"
     )
     path = run.path / "report.html"
+    run.check_home()
     io.write_bytes(path, page.encode())
     return path
 

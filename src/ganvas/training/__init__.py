@@ -127,6 +127,7 @@ def train(
                     if taken_over := held.enter_context(run.locked()):
                         notes.append(taken_over)
             run = Run(Path(dist.share(path)))
+            run = run.anchored() if dist.rank() == 0 else run  # other machines need not have the folder
             display = held.enter_context(open_display(quiet=quiet or dist.rank() > 0))
             loop = Loop(run, dataset, display, config, audience)
             if dist.rank() == 0:

@@ -124,6 +124,7 @@ class BestSnapshot:
         return row.value
 
     def _keep(self, snapshot: Path) -> None:
+        self.run.check_home()
         with io.atomic_folder(snapshot.with_name("best")) as temporary:
             shutil.copytree(snapshot, temporary)
 

@@ -72,7 +72,6 @@ class Loop:
         self.dataset = dataset
         # Rank 0 writes the snapshots; other machines need not have the folder.
         self.before = run.info.get("data", {}).get("before", []) if dist.rank() == 0 else []
-        self.home = run.home() if dist.rank() == 0 else None
         if not are_learned(self.before):
             raise GanvasError(
                 f"{run.config_path} is damaged: its data.before is no list of what was learned from."
@@ -243,7 +242,6 @@ class Loop:
             self.monitor.last = None
         with dist.turn() as first:
             if first:
-                self._check_home()
                 # At once: a run that is killed now would else go on as if it had not gone back.
                 state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
                 self._rewind()
@@ -300,7 +298,6 @@ class Loop:
             found = verdicts.of(self.memory.records)
             record["verdicts"] = [verdict.name for verdict in found]
             self.collapsed = "mode collapse" in record["verdicts"]
-        self._check_home()
         self.run.append_stats(record)
         for text in self.display.show(record, self.progress, found):
             self.run.log(f"{record['kimg']:.1f} kimg: {text}")
@@ -366,12 +363,8 @@ class Loop:
             dist.broadcast_buffers(network)
         with dist.turn() as first, evaluating(*self.method.exports().values()):
             if first:
-                self._check_home()
+                self.run.check_home()
                 write()
-
-    def _check_home(self) -> None:
-        if self.home is not None:
-            self.run.check_home(self.home)
 
     def _settled_preview(self, name: str) -> None:
         self.method.settle(self.trained_on)
@@ -441,6 +434,7 @@ class Loop:
         count = PREVIEWED[self.dataset.kind]
         picture = self._preview(model.sample(count, seed=self.config.training.seed))
         content = pictures.png(picture)
+        self.run.check_home()
         io.write_bytes(self.run.samples_path / f"{name}.png", content)
         self.display.picture(content)
         self.audience.images(self.engine.steps, samples=picture)

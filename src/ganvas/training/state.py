@@ -50,6 +50,7 @@ def save(run: Run, method: Method, memory: Memory, fingerprint: str) -> None:
     tensors = pack(engine.random, method.networks.items(), method.optimizers.items())
     if memory.drawn is not None:
         tensors["monitor.drawn"] = memory.drawn
+    run.check_home()
     with io.atomic(run.state_path) as temporary:
         io.save_tensors(temporary, tensors, header)
 
