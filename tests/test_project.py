@@ -4,11 +4,13 @@ import ast
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -108,3 +110,16 @@ def test_commands_are_short() -> None:
                 lines = (node.end_lineno or 0) - first.lineno + 1
                 long |= {f"{path.name}: {node.name}": lines} if lines > 60 else {}
     assert not long
+
+
+def test_the_oldest_libraries_are_those_that_are_asked_for() -> None:
+    """tests/oldest.txt, beside which the suite is tried by hand, follows pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *(each for extra in extras.values() for each in extra)]
+    asked = {name: version for name, at, version in (each.partition(">=") for each in named) if at}
+    lines = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    tried = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert {each.partition(">=")[0] for each in project["dependencies"]} <= tried.keys()
+    for name, version in tried.items():
+        assert Version(version) == Version(asked[name]), name
