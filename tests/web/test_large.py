@@ -414,6 +414,7 @@ def test_the_page_of_another_toolkits_file(tmp_path: Path) -> None:
         before = page.pixels()
         page.drag("turn", [4] * 12)
         page.differs(before)
+        page.settled()
         turned = from_text(page.driver.current_url.partition("r=")[2]).state.place
         assert turned[:2] == (0.0, 0.0)
         assert turned[2] > 0

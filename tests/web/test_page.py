@@ -83,6 +83,7 @@ def test_a_slider_moves_the_picture_and_undo_brings_it_back(page: Browser) -> No
     assert page.script("return ganvas.times.length") > 0
     page.click("do-undo")
     page.equals(before)
+    page.settled()  # the picture comes first, then sliders and address
     assert float(page.slider("pca-0").get_property("value")) == 0  # type: ignore[arg-type]
     page.click("do-redo")
     page.equals(moved)
@@ -96,10 +97,12 @@ def test_sliders_can_be_kept_to_some_layers(page: Browser) -> None:
     everywhere, address = page.pixels(), page.driver.current_url
     page.click("move-layers")  # in its middle: the nearer end comes there
     page.differs(everywhere)
+    page.settled()
     layers = state_of(page).state.moves[0].layers
     assert layers
     page.click("do-undo")
     page.equals(everywhere)
+    page.settled()
     assert page.driver.current_url == address
 
 
@@ -569,6 +572,7 @@ def test_a_run_in_progress_is_followed(
         browser.settled()
         browser.tab("History")
         browser.click("do-bookmark")
+        browser.wait(lambda: state_of(browser).bookmarks)
         kept = state_of(browser)
         assert kept.bookmarks[0][1].moves
         ganvas.train(resume=run.path, kimg=2.048, device="cpu", quiet=True, report=False)

@@ -44,6 +44,7 @@ Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Reals = Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Labels = Literal["data", "uniform"]
 SMALL_N = 10_000
+"""Samples that are drawn where nobody says how many, of however large a reference."""
 LEAST_N = 1000
 """Samples that are drawn for however small a reference."""
 SERIES_HELD = 2**24

@@ -12,13 +12,11 @@ from ganvas import arrays, io
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
-from ganvas.metrics.evaluate import affordable
+from ganvas.metrics.evaluate import SMALL_N, affordable
 from ganvas.options import Source, TrainOptions
 from ganvas.training import Logger, Result, plan, train
 from ganvas.training.best import check_measurable
 
-USUAL = 10_000
-"""Samples that a run is measured by."""
 METRICS = ("frechet", "precision-recall", "density-coverage")
 
 
@@ -98,7 +96,7 @@ def repeat(
             if folds:
                 _check_folds(folds, dataset)
             check_measurable(config, dataset)
-            n = n or affordable(dataset, USUAL)
+            n = n or affordable(dataset, SMALL_N)
             fingerprint = dataset.fingerprint
             del dataset  # each run holds its own
         # As the first run reads them: series are scaled by the fold that is trained on.

@@ -25,7 +25,7 @@ async def build(source: Source, text: str) -> None:
         except GanvasError as error:
             words = str(error)
     page = Page(source, session or Session(source.renderer, start=source.renderer.start))
-    source.shown[page.session.renderer.hash] = page.session.renderer
+    source.show(page.session.renderer)
     given = source.loaded_for(page.session.renderer)
     if given:
         page.session.load(given)
@@ -43,8 +43,7 @@ async def build(source: Source, text: str) -> None:
     await page.paint()
     page.call("ready")
     if words:
-        await (
-            page.settle()
-        )  # the address stays until something is done: it may hold bookmarks of another snapshot
+        # The address stays until something is done: it may hold bookmarks of another snapshot.
+        await page.settle()
     else:
         await page.refresh()

@@ -262,7 +262,7 @@ class Page:
         if self._jobs:  # begun meanwhile
             return False
         self.session.adopt(self.source.renderer)
-        self.source.shown[self.source.renderer.hash] = self.source.renderer
+        self.source.show(self.source.renderer)
         self.thumbs.clear()
         self.tray_changed()
         for leave in self.left:

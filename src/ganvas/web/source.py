@@ -62,6 +62,10 @@ class Source:
     over: threading.Event = field(default_factory=threading.Event)
     """Set when it is served no more."""
 
+    def show(self, renderer: Renderer) -> None:
+        """Note that a page shows it."""
+        self.shown[renderer.hash] = renderer
+
     def renderer_of(self, mark: str) -> Renderer:
         """The one whose weights are of this hash, where a page still shows it; else the newest."""
         return next((each for own, each in self.shown.items() if is_hash(mark, own)), self.renderer)

@@ -88,7 +88,7 @@ def build(page: Page) -> None:
         if found is None:
             return
         place.clear()
-        shown["tip"], source.shown[session.renderer.hash] = session.renderer.hash, session.renderer
+        shown["tip"] = session.renderer.hash
         with place:
             options = _options(found, str(colour.value), reals.value, colour_names(session.renderer))
             options["tooltip"][":formatter"] = TIP.replace("KEY", source.key).replace(
