@@ -9,9 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from nicegui import Client, core, ui
 
+from ganvas.latent.likeness import Likeness
 from ganvas.web import page as page_module
 from ganvas.web.page import Page
+from ganvas.web.panels import stage
+from ganvas.web.quality import Gauge
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import LONGEST_HEAD
 from ganvas.web.session import Session
@@ -141,6 +145,47 @@ def test_an_address_that_is_too_long_is_said(
         await page.refresh()
         assert page.holds
         assert len(called) > 1
+
+    asyncio.run(scene())
+
+
+def test_the_likeness_that_stands_there_is_of_the_shown_model(
+    small: Renderer, fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of an old snapshot, found after the page had followed to the next one, stood beside the new one's picture."""
+    go, begun = threading.Event(), threading.Event()
+
+    def likeness(gauge: Gauge, most: int) -> Likeness:
+        if gauge is small.gauge:
+            begun.set()
+            go.wait(PATIENCE)
+            return Likeness(0.0, 0.0, 0.0, 100)
+        return Likeness(1.0, 1.0, 0.0, 100)
+
+    async def scene() -> None:
+        monkeypatch.setattr(Gauge, "likeness", likeness)
+        monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
+        with Client(ui.page("")):
+            page = Page(Source(fashion), Session(small))
+            stage.build(page)
+            (words,) = (each for each in page.client.elements.values() if each.props.get("data-id") == "likeness")
+            assert isinstance(words, ui.label)
+            look = page.viewed[-1]
+            await look()
+            assert await asyncio.to_thread(begun.wait, PATIENCE)
+            page.session.adopt(fashion)
+            await look()
+            for _ in range(200):
+                await asyncio.sleep(0.05)
+                if "100%" in words.text:
+                    break
+            told = words.text
+            go.set()
+            await asyncio.sleep(0.3)
+            assert words.text == told
+            page.session.adopt(small)
+            await look()
+            assert words.text != told
 
     asyncio.run(scene())
 

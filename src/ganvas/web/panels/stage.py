@@ -110,6 +110,8 @@ def _quality(page: Page) -> None:
 
     told: dict[str, Likeness | None] = {}
     """By the hash of the model: the page may continue with a newer snapshot."""
+    asked: set[str] = set()
+    """Hashes of those that were begun to be judged."""
     shown_words = {"off": False}
 
     def colour(model: str) -> None:
@@ -119,12 +121,19 @@ def _quality(page: Page) -> None:
         verdict.classes(replace="warning" if shown_words["off"] else "fine" if good else "small")
 
     async def judge(renderer: Renderer) -> None:
-        found = told[renderer.hash] = await page.source.aside(lambda: renderer.likeness)
+        told[renderer.hash] = await page.source.aside(lambda: renderer.likeness)
         if not page.client.is_deleted:
-            few = "without real images" if renderer.real is None else f"of fewer than {LEAST} real images"
-            absolute.set_text(f"Likeness is not known {few}." if found is None else found.words)
-            absolute.classes(replace="warning" if found is not None and found.strange else "small")
-            colour(renderer.hash)
+            tell(renderer)
+
+    def tell(renderer: Renderer) -> None:
+        # Of the shown model alone: the page may have followed to another one while this one was judged.
+        if page.session.renderer.hash != renderer.hash:
+            return
+        found = told[renderer.hash]
+        few = "without real images" if renderer.real is None else f"of fewer than {LEAST} real images"
+        absolute.set_text(f"Likeness is not known {few}." if found is None else found.words)
+        absolute.classes(replace="warning" if found is not None and found.strange else "small")
+        colour(renderer.hash)
 
     async def look() -> None:
         renderer = page.session.renderer
@@ -139,6 +148,8 @@ def _quality(page: Page) -> None:
             verdict.set_text(str(error))
             verdict.classes(replace="warning")
             return
+        if page.session.renderer is not renderer:
+            return
         values = {"realism": found.realism, "typicality": found.typicality, "manifold": found.manifold}
         for name, value in values.items():
             bar, label = shown[name]
@@ -152,10 +163,14 @@ def _quality(page: Page) -> None:
         few_words.set_text(_few(renderer))
         shown_words["off"] = bool(found.warnings)
         colour(renderer.hash)
-        if renderer.hash not in told:
-            told[renderer.hash] = None
+        if renderer.hash in told:
+            tell(renderer)
+        else:
             absolute.set_text("...")
-            background_tasks.create(judge(renderer), name="likeness")
+            absolute.classes(replace="small")
+            if renderer.hash not in asked:
+                asked.add(renderer.hash)
+                background_tasks.create(judge(renderer), name="likeness")
         nearest.set_visibility(found.nearest is not None)
         if found.nearest is not None and renderer.real is not None:
             nearest.props["src"] = image_url(renderer.real.images[found.nearest])
