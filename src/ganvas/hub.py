@@ -126,12 +126,7 @@ def fetch(address: str, most: float) -> Path:
     if pinned and (found := whole(revision)):
         return found
     try:
-        _ask(library, repo)
-        config = get(CONFIG, revision, LONGEST_CONFIG)
-        beside, commit = _beside(config, repo), config.parent.name  # the rest is of the same commit
-        weights = get(GENERATOR, commit, most)
-        for name in beside:
-            get(name, commit, most)
+        commit = _commit(library, repo, revision)
     except GanvasError:
         raise
     except Exception as error:  # of several libraries below the client
@@ -139,6 +134,19 @@ def fetch(address: str, most: float) -> Path:
             if not pinned and not hasattr(error, "response") and (found := whole(revision)):
                 return found  # no network: what was fetched for this tag or branch
         raise explained(error, repo) from error
+    try:
+        # By the commit: the client itself would move the name to it with the first file, before the others are there.
+        beside = _beside(get(CONFIG, commit, LONGEST_CONFIG), repo)
+        weights = get(GENERATOR, commit, most)
+        for name in beside:
+            get(name, commit, most)
+    except GanvasError:
+        raise
+    except Exception as error:
+        raise explained(error, repo) from error
+    if commit != revision:
+        with suppress(OSError, GanvasError):  # where the cache is not to be written, it is asked for again
+            io.write_bytes(kept_in(address) / "refs" / (revision or "main"), commit.encode())
     return weights
 
 
@@ -157,10 +165,16 @@ def _stopping(bar: Any, name: str, size: int) -> Any:
     return type("Stopping", (bar,), {"update": update})
 
 
-def _ask(library: Any, repo: str) -> None:
-    """Raise what the network raises at once: the client asks six times, for 23 seconds, before it says so."""
-    url = library.hf_hub_url(repo, CONFIG)
-    in_a_thread(lambda: library.utils.get_session().head(url, timeout=PATIENCE), 3 * PATIENCE)
+def _commit(library: Any, repo: str, revision: str | None) -> str:
+    """The commit that a revision names now; raises what the network raises at once.
+
+    For a file, the client asks six times, for 23 seconds, before it says so.
+    """
+    url = library.hf_hub_url(repo, CONFIG, revision=revision)
+    found = in_a_thread(lambda: library.get_hf_file_metadata(url, timeout=PATIENCE), 3 * PATIENCE).commit_hash
+    if not COMMIT.fullmatch(str(found)):
+        raise GanvasError(f"Could not reach {repo} on the hub: what answers names no commit, as a hub does.")
+    return str(found)
 
 
 def _beside(config: Path, repo: str) -> list[str]:

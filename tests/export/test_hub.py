@@ -250,6 +250,36 @@ def test_a_branch_opens_from_the_cache_without_a_network(
         ganvas.load("hub:org/other")
 
 
+@pytest.mark.parametrize("why", ["cut", "refused", "foreign"])
+def test_what_was_fetched_stays_until_the_next_is_whole(
+    server: Server, published: str, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """The client moved the name with the first file: a model that lay in the cache was gone without a network, or for good."""
+    first = ganvas.load("hub:org/digits", device="cpu")
+    changes = {"config.json": b"{}"} if why == "foreign" else {"generator.safetensors": bytes(2**20)}
+    later = server.commit("org/digits", changes)
+    with monkeypatch.context() as patch:
+        if why == "cut":
+            server.slow = "generator.safetensors"
+            patch.setattr("ganvas.hub.PAUSE", 0.5)
+            patch.setattr("ganvas.hub.SLOWEST", 1e9)
+        if why == "refused":
+            patch.setenv("GANVAS_MAX_GB", "1e-9")
+        with pytest.raises(GanvasError):
+            ganvas.load("hub:org/digits@main", device="cpu")
+    assert any(later in line for line in server.asked)
+    assert ganvas.load("hub:org/digits", device="cpu").path == first.path
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for address in ("hub:org/digits", "hub:org/digits@main"):
+        assert ganvas.load(address, device="cpu").path == first.path
+
+
+def test_a_server_that_names_no_commit_is_no_hub(server: Server, published: str) -> None:
+    server.repos["org/digits"] = {"../../../x": server.repos["org/digits"][published]}
+    with pytest.raises(GanvasError, match="names no commit"):
+        ganvas.load("hub:org/digits", device="cpu")
+
+
 def test_a_changed_byte_is_found(server: Server, folder: Path) -> None:
     files = {each.name: each.read_bytes() for each in folder.iterdir()}
     weights = files["generator.safetensors"]

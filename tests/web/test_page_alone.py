@@ -168,7 +168,9 @@ def test_the_likeness_that_stands_there_is_of_the_shown_model(
         with Client(ui.page("")):
             page = Page(Source(fashion), Session(small))
             stage.build(page)
-            (words,) = (each for each in page.client.elements.values() if each.props.get("data-id") == "likeness")
+            (words,) = (
+                each for each in page.client.elements.values() if each.props.get("data-id") == "likeness"
+            )
             assert isinstance(words, ui.label)
             look = page.viewed[-1]
             await look()
