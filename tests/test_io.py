@@ -574,3 +574,11 @@ def test_a_folder_whose_name_is_no_text_is_said_to_be_one(tmp_path: Path) -> Non
     shutil.copy(tmp_path / "a.safetensors", folder)
     with pytest.raises(GanvasError, match=r"is no UTF-8 text.*Rename it"):
         io.load_tensors(folder / "a.safetensors")
+
+
+def test_a_foreign_header_is_refused_before_its_tensors_are_copied(tmp_path: Path) -> None:
+    """Two gigabytes of holes were read before it was said that they are nobody's."""
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.ones(3)}, path, {"checksums": "{}"})
+    with pytest.raises(GanvasError, match="not written by ganvas"):
+        io.load_tensors(path)

@@ -426,16 +426,16 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
 
 def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tensor]]:
     metadata, mapped = _read(path, with_tensors)
+    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}", nan=True)
+    if not isinstance(header, dict):
+        raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
+    check_version(header.get("format_version"), path)
     # Copies: the library's are the bytes of the file, so that whoever copies another over it would change what is held here, an
     # open model, and whoever cuts it would end the process. What is verified is what is held.
     tensors = {name: each.clone() for name, each in mapped.items()}
     del mapped
-    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}", nan=True)
     if with_tensors and "checksums" in metadata:
         _verify(path, tensors, parse_json(metadata["checksums"], f"The list of checksums of {path}"))
-    if not isinstance(header, dict):
-        raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
-    check_version(header.get("format_version"), path)
     return header, tensors
 
 
