@@ -11,6 +11,7 @@ import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -582,3 +583,29 @@ def test_a_foreign_header_is_refused_before_its_tensors_are_copied(tmp_path: Pat
     save_file({"a": torch.ones(3)}, path, {"checksums": "{}"})
     with pytest.raises(GanvasError, match="not written by ganvas"):
         io.load_tensors(path)
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_told_of(tmp_path: Path) -> None:
+    """Also where that is what the error came of; what went wrong with one that stayed is said as it is."""
+    path, other = tmp_path / "a", tmp_path / "b"
+
+    def read(change: Callable[[], object], fails: bool = False) -> None:
+        path.write_text("one")
+        with io.unchanged(other, path):
+            change()
+            if fails:
+                raise ValueError("its own")
+
+    def replaced() -> None:
+        path.with_name("new").write_text("another")
+        path.with_name("new").replace(path)
+
+    changes = (lambda: path.write_text("more"), replaced, path.unlink, lambda: other.write_text("there now"))
+    for change in changes:
+        for fails in (False, True):
+            other.unlink(missing_ok=True)
+            with pytest.raises(GanvasError, match="was changed while it was read"):
+                read(change, fails)
+    with pytest.raises(ValueError, match="its own"):
+        read(path.read_text, fails=True)
+    read(path.read_text)

@@ -128,6 +128,36 @@ def writable(folder: Path) -> bool:
     return True
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What another file in its place, or another content, changes; None where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
+
+
+@contextlib.contextmanager
+def unchanged(*paths: Path) -> Iterator[None]:
+    """Files that are opened more than once inside. Raises `GanvasError` where one was changed meanwhile: what was read of it is
+    partly of the old one, and errors are about what nobody has written."""
+    before = [stamp(path) for path in paths]
+
+    def check(cause: BaseException | None) -> None:
+        for path, known in zip(paths, before, strict=True):
+            if stamp(path) != known:
+                raise GanvasError(
+                    f"{path} was changed while it was read. Wait until it is written, or take a copy of it."
+                ) from cause
+
+    try:
+        yield
+    except Exception as error:
+        check(error)
+        raise
+    check(None)
+
+
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Like `atomic` for a folder that may exist: a reader finds the old one, the new one, or for an instant none."""

@@ -106,15 +106,8 @@ def _own(file: Path, critic: bool) -> Model:
 
 def _standing(file: Path) -> list[tuple[int, int, int] | None]:
     """What another file in the place of a generator's, or of one beside it, changes."""
-    found: list[tuple[int, int, int] | None] = []
-    for path in (file, *(file.with_name(f"{name}.safetensors") for name in ("critic", "encoder"))):
-        try:
-            about = path.stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
-    return found
+    beside = (file.with_name(f"{name}.safetensors") for name in ("critic", "encoder"))
+    return [io.stamp(path) for path in (file, *beside)]
 
 
 def _of_one_time(file: Path, critic: bool) -> bool:

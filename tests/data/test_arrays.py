@@ -130,11 +130,12 @@ def test_a_large_array_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(load_dataset(DataConfig(path, resolution=4)).take(order)[0], smaller.take(order)[0])
 
 
-@pytest.mark.parametrize("count", [0, 2, 9])
+@pytest.mark.parametrize("count", [0, 2, len(IMAGES), 9])
 def test_a_large_array_that_is_written_anew_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """It was mapped into memory: a shorter file ended the process, without a word and without what had been learned."""
+    """It was mapped into memory: a shorter file ended the process, without a word and without what had been learned. Of one as
+    long other pictures were taken."""
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.0001")
     path = saved(tmp_path, IMAGES)
     data = load_dataset(path)

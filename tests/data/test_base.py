@@ -19,6 +19,13 @@ def numbers(n: int) -> Dataset:
     return Dataset("n", torch.arange(n, dtype=torch.float32)[:, None], (1,), "x")
 
 
+def test_an_item_of_another_shape_is_named() -> None:
+    """It was broadcast where it fitted so, and a traceback where not."""
+    images = [torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 1, 4, dtype=torch.uint8)]
+    with pytest.raises(GanvasError, match=r"Sample 1 of mine has shape \(1, 1, 4\) and not \(1, 4, 4\)"):
+        Dataset("mine", images, (1, 4, 4), "f").take(torch.arange(2))
+
+
 def test_digits_are_scikit_learns() -> None:
     data, bunch = load_dataset("digits"), load_digits()
     images, labels = data.take(torch.arange(len(data)))

@@ -232,6 +232,22 @@ def test_resizing_does_what_it_says(tmp_path: Path) -> None:
         load_dataset(DataConfig(str(tmp_path), resolution=24))
 
 
+def test_a_picture_that_is_changed_after_it_was_looked_at_is_refused(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fingerprint was that of the old one, and a training on the new one had it."""
+    found = folder.plan
+
+    def between(*given: Any) -> Any:
+        path = next(image_folder.rglob("*.png"))
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+        return found(*given)
+
+    monkeypatch.setattr(folder, "plan", between)
+    with pytest.raises(GanvasError, match="the file was changed meanwhile"):
+        load_dataset(DataConfig(str(image_folder), resolution=8))
+
+
 def test_streaming_gives_the_same_images(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resident = load_dataset(DataConfig(str(image_folder), resolution=8))
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.001")

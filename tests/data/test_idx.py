@@ -62,6 +62,23 @@ def test_labels_must_match_in_number(tmp_path: Path) -> None:
         load_dataset(str(write(tmp_path / "mine", labels=LABELS[:19])))
 
 
+def test_files_that_are_written_anew_while_they_are_read_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels of one version stood beside the images of another."""
+    write(tmp_path, "")
+    read = idx.read_idx
+
+    def between(path: Path) -> torch.Tensor:
+        found = read(path)
+        write(tmp_path, "", LABELS[::-1], IMAGES[::-1])
+        return found
+
+    monkeypatch.setattr(idx, "read_idx", between)
+    with pytest.raises(GanvasError, match="was changed while it was read"):
+        load_dataset(str(tmp_path))
+
+
 def test_labels_are_the_classes_that_are_there(tmp_path: Path) -> None:
     data = load_dataset(str(write(tmp_path / "mine", labels=LABELS * 20 + 5)))
     assert data.class_names == ("5", "25", "45", "65", "85", "105", "125", "145", "165", "185")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from ganvas.config import DataConfig
 from ganvas.data import Batches, Dataset, load_dataset
@@ -73,19 +74,46 @@ def test_workers_open_a_zip_of_their_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert torch.equal(found[-200:], pixels[epoch_order(200, 0, 3)])
 
 
+@pytest.mark.parametrize("how", ["damaged", "enlarged", "exchanged"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_picture_that_is_damaged_while_others_are_read_is_named(
-    image_folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+def test_a_picture_that_is_changed_while_others_are_read_is_named(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int, how: str
 ) -> None:
-    """Of a worker the traceback was all that came."""
+    """Of a worker the traceback was all that came. One of another size was taken for a worker that ran out of memory, and nothing
+    was saved; another of its size was trained on without a word."""
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.0001")
-    streamed = load_dataset(DataConfig(str(image_folder), resolution=8))
+    for path in image_folder.rglob("*.png"):
+        Image.open(path).resize((8, 8)).save(path)
+    streamed = load_dataset(str(image_folder))
     assert not streamed.resident
     for path in image_folder.rglob("*.png"):
-        path.write_bytes(path.read_bytes()[:40])
+        if how == "damaged":
+            path.write_bytes(path.read_bytes()[:40])
+            continue
+        picture = Image.open(path)
+        changed = (
+            picture.resize((9, 9)) if how == "enlarged" else picture.transpose(Image.Transpose.ROTATE_90)
+        )
+        changed.save(path)
     with pytest.raises(GanvasError, match="could be read before and cannot any more") as error:
         next(iter(Batches(streamed, 5, 0, CPU, workers=workers)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_somebody_elses_items_raise_is_theirs(workers: int) -> None:
+    """It was said that their process had been ended, most likely for want of memory."""
+
+    class Failing:
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            raise RuntimeError("of their own")
+
+    data = Dataset("mine", Failing(), (1, 2, 2), "f")
+    with pytest.raises(RuntimeError, match="of their own"):
+        next(iter(Batches(data, 4, 0, CPU, workers=workers)))
 
 
 def test_a_batch_larger_than_the_data() -> None:

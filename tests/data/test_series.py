@@ -47,6 +47,24 @@ def saved(path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("after", ["b,a\n1,5\n2,6\n3,7\n", "a,b\n1,5\n2,6\n3,7\n4\n"])
+def test_a_table_that_is_written_anew_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """It is read twice: values of one version had the names of the other, or it was a traceback."""
+    path, check = tmp_path / "t.csv", tables.check_rows
+
+    def between(*given: Any) -> None:
+        check(*given)
+        (tmp_path / "new").write_text(after)
+        (tmp_path / "new").replace(path)
+
+    path.write_text("a,b\n1,5\n2,6\n3,7\n")
+    monkeypatch.setattr(tables, "check_rows", between)
+    with pytest.raises(GanvasError, match="was changed while it was read"):
+        load_dataset(DataConfig(str(path), window=2))
+
+
 def test_a_mixed_table_comes_back_as_it_was(tmp_path: Path) -> None:
     """Dates sort and are no column, gaps stay gaps, categories keep their names, series their lengths and what is said once."""
     data = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED), **BY_PATIENT))

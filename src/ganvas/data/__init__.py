@@ -15,6 +15,7 @@ from ganvas.data.joined import balanced, join
 from ganvas.data.loader import Batches
 from ganvas.data.series import Table
 from ganvas.errors import PATH, GanvasError, expect
+from ganvas.io import unchanged
 from ganvas.series import Schema
 from ganvas.types import Shape, kind_of
 
@@ -133,11 +134,16 @@ def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
     if path is not None and path.is_dir() and idx.is_idx_folder(path):
         return idx.load_folder(path, plain)
     if path is not None and not path.is_dir() and path.suffix.lower() in tables.SUFFIXES:
-        return tables.load(path, plain)
+        with unchanged(path):
+            return tables.load(path, plain)
     if path is not None and not path.is_dir() and path.suffix.lower() not in (".zip", *SUFFIXES):
-        return arrays.load(path, plain, shape)
+        with unchanged(path):
+            return arrays.load(path, plain, shape)
     if shape is not None and len(shape) != 3:
         raise GanvasError(
             f"{source} holds pictures, and {kind_of(shape)} of shape {tuple(shape)} are wanted."
         )
-    return hub.load(config, shape) if path is None else folder.load(path, config, shape)
+    if path is None:
+        return hub.load(config, shape)
+    with unchanged(*([] if path.is_dir() else [path])):
+        return folder.load(path, config, shape)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas import io
 from ganvas.arrays import as_points, channel_axis
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
@@ -82,7 +83,7 @@ class ArrayItems:
     """
 
     def __init__(self, path: Path, header: Header) -> None:
-        self.path, self.header = path, header
+        self.path, self.header, self.stamp = path, header, io.stamp(path)
 
     def __len__(self) -> int:
         return self.header.shape[0]
@@ -97,8 +98,8 @@ class ArrayItems:
         each = math.prod(sizes)
         try:
             start = self.header.start
-            if self.path.stat().st_size != start + self.header.nbytes:
-                raise ValueError("it is longer or shorter")
+            if (found := io.stamp(self.path)) is not None and found != self.stamp:
+                raise ValueError("the file was changed meanwhile")
             content = np.fromfile(self.path, np.uint8, each * (end - first), offset=start + each * first)
             images = content.reshape(end - first, *sizes)
         except (OSError, ValueError) as error:

@@ -92,6 +92,10 @@ class Dataset:
         found = torch.empty(0, *self.shape, dtype=torch.uint8)
         for place, i in enumerate(chosen.tolist()):
             item = self.items[i]
+            if tuple(item.shape) != tuple(self.shape):
+                raise GanvasError(
+                    f"Sample {i} of {self.name} has shape {tuple(item.shape)} and not {tuple(self.shape)}, as the others."
+                )
             # One piece of memory: of a list and its whole there would be two.
             found = found if place else item.new_empty(len(chosen), *item.shape)
             found[place] = item

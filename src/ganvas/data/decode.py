@@ -5,6 +5,7 @@ import io as memory
 import math
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -114,6 +115,8 @@ class Facts:
     """More pictures than the first lie in the file."""
     pixels: int = 0
     """That are unfolded where it is decoded: `pixels_of`."""
+    checksum: int = 0
+    """Of the file's bytes, by which one is known that was changed meanwhile."""
 
 
 @contextlib.contextmanager
@@ -188,6 +191,7 @@ def look(content: bytes, of: Image.Image | None = None) -> Facts:
         and _brightest(picture) < 128,
         several,
         pixels,
+        zlib.crc32(content),
     )
 
 

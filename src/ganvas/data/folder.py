@@ -5,6 +5,8 @@ import io as memory
 import os
 import threading
 import zipfile
+import zlib
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -57,6 +59,7 @@ MOST_PYTHON, EACH_PYTHON = 2**24, 2**4
 is decoded twice, so that a megabyte takes half a minute."""
 MOST_READ, EACH_READ = 2**22, 2**2
 """How often Pillow may read of all pictures together, and for each byte: files that people have take a tenth of that."""
+CHANGED = "the file was changed meanwhile; leave the data as they are, or begin anew with what they are now"
 SOME = 32
 """Pictures that a thread brings to their size in a row."""
 
@@ -110,6 +113,8 @@ class FolderItems:
             how,
             white,
         )
+        self.checksums: array[int] | None = None
+        """Of the files when they were looked at, if they were: one that was changed since is not taken for it."""
         self.zip: zipfile.ZipFile | None = None
         self.process = 0
         """That opened it."""
@@ -120,7 +125,10 @@ class FolderItems:
     def __getitem__(self, index: int) -> Tensor:
         name = self.names[index]
         try:
-            picture = to_mode(decode(self.read(name)), self.mode, self.white)
+            content = self.read(name)
+            if self.checksums is not None and zlib.crc32(content) != self.checksums[index]:
+                raise ValueError(CHANGED)
+            picture = to_mode(decode(content), self.mode, self.white)
         except Exception as error:
             raise GanvasError(
                 f"{show(name)} in {show(str(self.path))} could be read before and cannot any more: {why(error)}"
@@ -195,6 +203,7 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         labels, classes, marked = _number(labelling, good)
         marks += [marked] if marked else []
         files = FolderItems(path, good, mode, size if how else None, how, white or 65535.0)
+        files.checksums = array("I", (fact.checksum for fact in facts.values()))
         items: FolderItems | Tensor = files
         shape = (len(mode), size[1], size[0])
         notes += said + _remarks(list(facts.values()), white, alpha)

@@ -1,6 +1,7 @@
 """`hub:org/name`: the training split of a Hugging Face data set (extra `hub`)."""
 
 import os
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -144,6 +145,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     marks += [mode] if mode != ("L" if first in GREY else "RGB") else []
     marks += [f"white {white:g}"] if deepest else []
     items.mode, items.size, items.how, items.white = mode, size if how else None, how, white
+    items.checksums = array("I", (fact.checksum for fact in facts))
     shape = tuple(items[0].shape)
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = gathered(items)

@@ -101,11 +101,12 @@ def load_folder(
     found = _find(path, split, "images")
     if found is None:
         raise GanvasError(f"{path} holds no {PREFIX[split]}-images-idx3-ubyte file.")
-    images = read_idx(found)
+    labels_path = _find(path, split, "labels")
+    with io.unchanged(found, *([] if labels_path is None else [labels_path])):
+        images = read_idx(found)
+        given = None if labels_path is None else read_idx(labels_path)
     if images.dim() != 3:
         raise GanvasError(f"{found} holds no images: its shape is {tuple(images.shape)}, expected (N, H, W).")
-    labels_path = _find(path, split, "labels")
-    given = None if labels_path is None else read_idx(labels_path)
     if given is not None and given.shape != (len(images),):
         raise GanvasError(
             f"{path} holds {counted(len(images), 'image')} and {counted(len(given), 'label')}; expected as many."

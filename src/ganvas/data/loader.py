@@ -149,7 +149,8 @@ def _heard_of(loader: "DataLoader[Sent]") -> Iterator[tuple[np.ndarray, np.ndarr
         try:
             found: Sent = next(batches)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            # What is raised in one has "DataLoader worker process" in its words.
+            if "DataLoader worker (pid" not in str(error):
                 raise
             raise GanvasError(
                 "A process that read pictures was ended from outside, most likely as memory ran out. What was saved stays: "
