@@ -89,6 +89,30 @@ def test_what_is_begun_while_it_is_opened_is_waited_for(
     asyncio.run(scene())
 
 
+def test_what_is_kept_while_it_is_opened_stays(
+    small: Renderer, fashion: Renderer, opened: Callable[[Source], Page]
+) -> None:
+    """A bookmark that was made while the map was drawn, or the snapshot opened, was gone without a word."""
+
+    async def scene() -> None:
+        source = Source(small, opener=lambda path: fashion)
+        page = opened(source)
+        page.session.choose("random", small.directions("random"))
+        page.session.commit("slider", page.session.dragged("random-0", 1.0))
+        await source.drawing.acquire()  # another page draws its map
+        following = asyncio.create_task(page.follow(NEWEST, lambda: not page.session.bound))
+        await asyncio.sleep(0)
+        page.session.bookmark("mine")
+        source.drawing.release()
+        assert not await following
+        assert page.session.renderer is small
+        assert [name for name, _ in page.session.bookmarks] == ["mine"]
+        page.session.bookmarks.clear()
+        assert await page.follow(NEWEST, lambda: not page.session.bound)
+
+    asyncio.run(scene())
+
+
 def test_nothing_of_the_old_one_can_be_clicked(fashion: Renderer, opened: Callable[[Source], Page]) -> None:
     async def scene() -> None:
         page = opened(Source(fashion, opened=NEWEST))

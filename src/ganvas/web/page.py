@@ -244,13 +244,14 @@ class Page:
             self._jobs -= 1
             self.call("busy", "")
 
-    async def follow(self, newest: Written) -> bool:
+    async def follow(self, newest: Written, wanted: Callable[[], bool] = lambda: True) -> bool:
         """Continue with a newer snapshot of the run, which is opened once for all pages.
 
-        False where the page works something out, whose result would be a point of the old one: ask again when that is done.
+        False where the page works something out, whose result would be a point of the old one, or what is kept on it meanwhile
+        makes it no longer `wanted`: ask again then.
         """
         snapshot, _ = newest
-        if self._jobs:
+        if self._jobs or not wanted():
             return False
         async with self.source.drawing:
             if self.source.opened != newest:
@@ -259,7 +260,7 @@ class Page:
                     return True
                 await self.source.aside(found.warm)
                 self.source.renderer, self.source.opened = found, newest
-        if self._jobs:  # begun meanwhile
+        if self._jobs or not wanted():  # begun or kept meanwhile
             return False
         self.session.adopt(self.source.renderer)
         self.source.show(self.source.renderer)

@@ -24,7 +24,7 @@ def build(page: Page) -> None:
     folder = source.run
     newest_shown = page.session.renderer is source.renderer
     seen: dict[str, Any] = {
-        "snapshot": source.opened if newest_shown else None, "file": -1, "lines": -1, "asked": False, "agreed": False,
+        "snapshot": source.opened if newest_shown else None, "file": -1, "lines": -1, "asked": False, "agreed": [],
     }  # fmt: skip
     with ui.element("div").classes("g-line"):
         follow = ui.switch(FOLLOW, value=True)
@@ -79,7 +79,7 @@ def build(page: Page) -> None:
         last = newest(folder)
         if not follow.value or last is None or last == seen["snapshot"]:
             return
-        if page.session.bound and not seen["agreed"]:
+        if not free():
             seen["asked"] = True
             follow.set_value(False)
             page.tell(
@@ -87,12 +87,16 @@ def build(page: Page) -> None:
                 f"Save them (Recipe, or Save of the directions); then turn on {FOLLOW!r} under Training again.",
                 "warning",
             )
-        elif await page.follow(last):
-            seen.update(snapshot=last, asked=False, agreed=False)
+        elif await page.follow(last, lambda: follow.value and free()):
+            seen.update(snapshot=last, asked=False, agreed=[])
+
+    def free() -> bool:
+        """Whether nothing would be lost, or no more than somebody agreed to."""
+        return page.session.bound in ([], seen["agreed"])
 
     def agree() -> None:
         """To turn it on again is to say so."""
-        seen["agreed"] = follow.value and seen["asked"]
+        seen["agreed"] = page.session.bound if follow.value and seen["asked"] else []
 
     follow.on_value_change(agree)
     ui.timer(EVERY, look)
