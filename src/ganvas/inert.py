@@ -1,8 +1,9 @@
 """Other toolkits' checkpoints (.pkl, .pt, .bin) as plain data and tensors; nothing that they name is imported or run.
 
 A pickle is a program, and `ganvas.opcodes` runs it on inert values. Here are the files around the pickles: torch.save's,
-new (zip) and old, and plain ones. Where the numbers of a tensor can stay in the file they are mapped, copy on write; the
-others are read once. Work and memory are bounded by the constants here and there, and by the size of the file.
+new (zip) and old, and plain ones. A file is held in memory, above `HELD` mapped, copy on write; where one can compute with the
+numbers of a tensor in their place they stay there. Work and memory are bounded by the constants here and there, and by the size
+of the file.
 """
 
 import io
@@ -51,6 +52,9 @@ DEEPEST = 100
 """Containers and objects within each other; a module takes three, and 30 are usual."""
 DEEPEST_PICKLE = 3
 """Pickles within bytes of another; NVIDIA's files have one for each tensor."""
+HELD = 2**30
+"""Bytes of a file up to which it is read into memory. What is mapped ends the process without a word where its toolkit, or a
+copy, begins to write the file anew."""
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ALIGNMENT = 16
 """torch's own files have their numbers at multiples of 64."""
@@ -61,8 +65,8 @@ def read(path: Path) -> Any:
 
     Read are torch.save's files, new and old, and pickles with torch tensors or NumPy arrays, told apart by content.
     Arrays become tensors of their type, parameters plain tensors, ordered and attribute dicts plain dicts; what shares
-    numbers in the file shares them here. A file must not be shortened in its place while its tensors live. Raises
-    `GanvasError` for everything else, damaged and hostile files included.
+    numbers in the file shares them here. A file above `HELD` bytes must not be shortened in its place while its tensors live.
+    Raises `GanvasError` for everything else, damaged and hostile files included.
     """
     path = Path(path)
     if path.is_dir():
@@ -74,7 +78,11 @@ def read(path: Path) -> Any:
             size = path.stat().st_size
             if not size:
                 refuse("is empty. Fetch it again")
-            return _File(file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)).read()
+            if size > HELD:
+                return _File(file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)).read()
+            content = mmap.mmap(-1, size)
+            check(file.readinto(content) == size, "it became shorter while it was read")
+            return _File(file, content).read()
     except Refusal as refusal:
         raise GanvasError(f"{path} {refusal}.") from None
     except OSError as error:
@@ -148,9 +156,8 @@ class _File:
                 if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
                     refuse(reason)
             value = self._pickles(Window(self.content, 0, self.size, self.budget), 0)
-        if hasattr(
-            mmap, "MADV_DONTNEED"
-        ):  # pages that the pickles were read of need not stay beside the tensors
+        # Pages of a map that the pickles were read of need not stay beside the tensors.
+        if self.size > HELD and hasattr(mmap, "MADV_DONTNEED"):
             self.content.madvise(mmap.MADV_DONTNEED)
         content, _ = self.settle(value, 0)
         if not self.tensors:
@@ -245,7 +252,7 @@ class _File:
         return Machine(place("data.pkl"), load, persistent).run()
 
     def _numbers(self, content: Content, start: int, numel: int, dtype: torch.dtype) -> Tensor:
-        """Flat numbers of the file, mapped where one can compute with them in their place."""
+        """Flat numbers of the file, in their place where one can compute with them there."""
         self.tensors += 1
         self.bytes += numel * dtype.itemsize
         if self.tensors > MOST_TENSORS or self.bytes > self.size:
@@ -262,7 +269,10 @@ class _File:
             return torch.frombuffer(held, dtype=torch.uint8, count=numel, offset=start) != 0
         if start % _ALIGNMENT == 0:
             return torch.frombuffer(held, dtype=dtype, count=numel, offset=start)
-        flat = torch.empty(numel, dtype=dtype)
+        if self.size <= HELD:
+            near = torch.frombuffer(held, dtype=torch.uint8, count=numel * dtype.itemsize, offset=start)
+            return near.clone().view(dtype)
+        flat = torch.empty(numel, dtype=dtype)  # not by the map, whose pages would stay beside it
         self.file.seek(start)
         into: Any = flat.view(torch.uint8).numpy()
         length = self.file.readinto(into)

@@ -1,6 +1,7 @@
 """Files of other toolkits as models: every command takes them, and what `ganvas import` writes draws the same."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -182,3 +183,21 @@ def test_a_folder_of_another_toolkit_is_no_run(tmp_path: Path, capsys: pytest.Ca
         assert "holds no config.json of a run" in capsys.readouterr().err
     assert main(["eval", str(model), "--snapshots"]) == 2
     assert "wants a run folder" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_written_anew_while_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mixture of two states was taken for a model."""
+    path, opened = tmp_path / "theirs.pt", importers.open_file
+    shutil.copy(FILES / "rosinality.pt", path)
+
+    def meanwhile(file: Path) -> importers.Imported:
+        found = opened(file)
+        os.utime(path, ns=(1, 1))
+        return found
+
+    assert ganvas.load(path, device="cpu").hash
+    monkeypatch.setattr(importers, "open_file", meanwhile)
+    with pytest.raises(GanvasError, match="was changed while it was read"):
+        ganvas.load(path, device="cpu")
