@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,8 +15,8 @@ from ganvas.web import state
 from ganvas.web.page import Gone, Page
 from ganvas.web.panels.directions import _move, locked
 from ganvas.web.renderer import SLIDERS, Renderer
-from ganvas.web.session import Session
-from ganvas.web.state import Recipe, State, from_bytes, from_text, pack, to_json, to_text
+from ganvas.web.session import Session, check_directions
+from ganvas.web.state import MOST, Recipe, State, from_bytes, from_text, pack, to_json, to_text
 
 
 def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
@@ -168,6 +168,106 @@ def test_steps_of_a_slider_share_its_numbers(fashion: Renderer) -> None:
     held = [step.state.moves[0] for step in list(session.history.steps.values())[1:]]
     assert [move.strength for move in held] == [1.0, 2.0, 3.0, 4.0]
     assert len({id(move.vector) for move in held}) == 1
+
+
+def test_a_state_is_moved_by_its_own_directions(fashion: Renderer) -> None:
+    """Names are chosen by people: a recipe's slider, or one of a step before, became another one of its name in the tray as soon
+    as it was touched, or something was locked."""
+    theirs, mine = (replace(each, name="marked") for each in fashion.directions("random")[:2])
+    first = Session(fashion)
+    first.add([theirs])
+    first.commit("moved", first.dragged("marked", 2.0))
+    came = first.state
+    first.commit("locked", first.lock(["brightness"]))
+    wanted = first.state
+    session = Session(fashion)
+    session.add([mine])
+    session.commit("moved", session.dragged("marked", 1.0))
+    own = session.state
+    session.commit("opened a recipe", came)
+    assert session.dragged("marked", 2.0) == came
+    assert session.limit(0, 0).moves[0].vector == came.moves[0].vector if fashion.layers else True
+    session.commit("locked", session.lock(["brightness"]))
+    assert session.state == wanted
+    session.commit("free", session.lock([]))
+    assert session.state == came
+    session.go(1)
+    assert session.state == own
+    assert session.tray["marked"] is mine
+    assert session.dragged("marked", 1.0) == own
+    session.redo()
+    assert session.dragged("marked", 2.0) == came
+    session.commit("all sliders at 0", replace(session.state, moves=()))
+    assert session.tray["marked"] is mine
+
+
+def test_two_recipes_with_one_name_keep_to_their_own(fashion: Renderer) -> None:
+    states = []
+    for each in fashion.directions("random")[:2]:
+        session = Session(fashion)
+        session.add([replace(each, name="marked")])
+        session.commit("moved", session.dragged("marked", 2.0))
+        states.append(session.state)
+    locked = [
+        Session(fashion, replace(Session(fashion).recipe, state=each)).lock(["brightness"]) for each in states
+    ]
+    session = Session(fashion)
+    for each, wanted in zip(states, locked, strict=True):
+        session.commit("opened a recipe", each)
+        session.commit("locked", session.lock(["brightness"]))
+        assert session.state == wanted
+        session.commit("free", session.lock([]))
+        assert session.state == each
+
+
+def test_what_is_learned_anew_moves_what_is_touched_and_nothing_before(fashion: Renderer) -> None:
+    """A lock made the slider that of the new one, which nobody had moved yet."""
+    one, other = (replace(each, name="marked") for each in fashion.directions("random")[:2])
+    session = Session(fashion)
+    session.add([one])
+    session.commit("moved", session.dragged("marked", 2.0))
+    before, wanted = session.state, session.lock(["brightness"])
+    session.add([other])
+    assert session.lock(["brightness"]) == wanted
+    session.commit("moved", session.dragged("marked", 2.0))
+    assert session.state.moves[0].vector != before.moves[0].vector
+    session.undo()
+    assert session.state == before
+    assert session.dragged("marked", 2.0) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"sigma": 2e6}, "sigma is 2000000.0"), ({"layers": (0,) * 100}, "layers is a list of at most 64")],
+)
+def test_what_no_recipe_would_hold_gets_no_slider(
+    fashion: Renderer, change: dict[str, Any], said: str
+) -> None:
+    """It was moved, kept and saved without a word, and everything with it could not be opened again."""
+    direction = replace(fashion.directions("random")[0], **change)
+    with pytest.raises(GanvasError, match=f"cannot have a slider.*{said}"):
+        Session(fashion).add([direction])
+    with pytest.raises(GanvasError, match="cannot have a slider"):
+        check_directions([direction])
+
+
+def test_no_more_sliders_are_moved_than_a_recipe_holds(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty of a file, and those that were found besides."""
+    session = Session(fashion)
+    session.load([replace(each, name=f"given {i}") for i, each in enumerate(fashion.directions("random"))])
+    session.choose("random", fashion.directions("random"))
+    monkeypatch.setitem(MOST, "moves", 3)
+    monkeypatch.setitem(MOST, "locks", 2)
+    names = [*session.tray]
+    for name in names[:3]:
+        session.commit(name, session.dragged(name, 1.0))
+    with pytest.raises(GanvasError, match="moves is a list of at most 3"):
+        session.dragged(names[3], 1.0)
+    assert len(session.dragged(names[0], 2.0).moves) == 3
+    with pytest.raises(GanvasError, match="locks is a list of at most 2"):
+        session.lock(["a", "b", "c"])
 
 
 def test_directions_of_other_locks_have_an_end(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -21,12 +22,17 @@ from ganvas.web.state import (
     State,
     Timeline,
     check_length,
+    check_state,
     move_of,
+    pack,
 )
 
+Kept = TypeVar("Kept")
 MARKS_WANTED = 50
 MOST_MADE = 256
 """Directions, by what is locked, that are kept: of more those alone that have a slider and are less what is locked now."""
+MOST_KEPT = 4 * MOST_MADE
+"""Sliders of which is known what they were made of."""
 SHEET = 50
 """Samples on the sheet that is marked."""
 
@@ -51,6 +57,12 @@ class Session:
         """Names of those that were given with the page, which stay."""
         self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Move]] = {}
         """By a direction's name and what is locked: the direction, and what it is less that, whose numbers all steps share."""
+        self._made_of: dict[str, Direction] = {}
+        """By the numbers of a slider: the direction of the tray that they were made of."""
+        self._first: dict[str, str] = {}
+        """By the numbers of a slider that came with a recipe, less what is locked: those that it came with."""
+        self._aside: dict[str, list[Direction]] = {}
+        """By name: directions that had a slider until a state came that is moved by another one of their name."""
         self.layers: tuple[int, ...] = ()
         """Rows of w+ that sliders move; empty: all."""
         self._follow_layers()
@@ -85,6 +97,7 @@ class Session:
         self.state = _plain(self.state)
         self.history = History(self.state, "a newer snapshot")
         self.tray, self._locked, self.marks = {}, {}, {}
+        self._made_of, self._first, self._aside = {}, {}, {}
         self.bookmarks = [(name, state) for name, state in self.bookmarks if _is_plain(state)]
         self.timeline = replace(self.timeline, keys=tuple(filter(_is_plain, self.timeline.keys)))
         self.layers, self._loaded = (), frozenset()
@@ -99,6 +112,7 @@ class Session:
         """Make the state, by default what is looked at, a step of the history. False when nothing changed."""
         if state is not None:
             self.state = state
+            self._follow_names()
             self._follow_layers()
         for move in self.state.moves:
             self.tray.setdefault(move.name, None)
@@ -119,8 +133,31 @@ class Session:
 
     def _at(self, changed: bool) -> bool:
         self.state = self.history.state
+        self._follow_names()
         self._follow_layers()
         return changed
+
+    def _follow_names(self) -> None:
+        """The sliders are those that move the state: people choose names, and one of the tray may be called as another one of a
+        recipe, or of a step before."""
+        for name in [*self.tray]:
+            known, aside = self.tray[name], self._aside.setdefault(name, [])
+            move = next((each for each in self.state.moves if each.name == name), None)
+            if known is not None and move is not None and not self._moves(known, move):
+                aside.append(known)
+                known = next((each for each in aside if self._moves(each, move)), None)
+            elif known is None:
+                fitting = aside if move is None else [each for each in aside if self._moves(each, move)]
+                known = fitting[-1] if fitting else None
+            self.tray[name] = known
+            self._aside[name] = [each for each in aside if each is not known]
+
+    def _moves(self, direction: Direction, move: Move) -> bool:
+        """Whether a slider is that of a direction, less what is locked or not."""
+        made_of = self._made_of.get(move.vector)
+        if made_of is None:
+            return pack(direction.vector) == move.vector
+        return _alike(made_of, direction)
 
     def _follow_layers(self) -> None:
         """What moves next moves the layers that the state's sliders move, but for directions that were made for some."""
@@ -145,8 +182,8 @@ class Session:
         self._loaded = frozenset(each.name for each in directions)
 
     def add(self, directions: Sequence[Direction]) -> None:
-        """Put directions first in the tray. Raises `GanvasError` for names that no recipe would hold."""
-        check_names(directions)
+        """Put directions first in the tray. Raises `GanvasError` for those that no recipe would hold."""
+        check_directions(directions)
         self._fill({each.name: each for each in directions}, [d for d in self.tray.values() if d is not None])
 
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
@@ -173,11 +210,21 @@ class Session:
         )
         return replace(made, layers=layers)
 
-    def _came(self, name: str, locks: tuple[str, ...] | None = None) -> Move | None:
-        """A slider that came with a recipe, as it moved last; with `locks`, while these were locked."""
+    def _came(self, name: str, locks: tuple[str, ...] | None = None, like: Move | None = None) -> Move | None:
+        """A slider that came with a recipe, as it moved last; with `locks`, while these were locked. Another recipe may have had
+        one of its name: `like` is what it was at another time."""
         states = [*reversed(self.history.trail()), *(step.state for step in self.history.steps.values())]
         kept = (state.moves for state in states if locks is None or state.locks == locks)
-        return next((move for moves in kept for move in moves if move.name == name), None)
+        return next(
+            (
+                move for moves in kept for move in moves
+                if move.name == name and (like is None or self._first_of(move) == self._first_of(like))
+            ),
+            None,
+        )  # fmt: skip
+
+    def _first_of(self, move: Move) -> str:
+        return self._first.get(move.vector, move.vector)
 
     def _made(self, direction: Direction, strength: float, locks: tuple[str, ...]) -> Move:
         """A direction less what is locked, at a strength; made once for each set of locks."""
@@ -190,6 +237,7 @@ class Session:
                         kept.pop((name, others), None)
             made = move_of(self.renderer.locked(direction, locks), 0.0)
             kept[direction.name, locks] = direction, made
+            _keep(self._made_of, made.vector, direction)
         return replace(made, strength=strength)
 
     def _known(self, direction: Direction, locks: tuple[str, ...]) -> Move | None:
@@ -198,8 +246,7 @@ class Session:
         if found is None:
             return None
         of, made = found
-        same = (of.sigma, of.layers) == (direction.sigma, direction.layers)
-        return made if same and torch.equal(of.vector.cpu(), direction.vector.cpu()) else None
+        return made if _alike(of, direction) else None
 
     def prepare(self) -> None:
         """Make the sliders' directions anew where something is locked: attributes take thousands of samples to be known."""
@@ -216,7 +263,9 @@ class Session:
         """The state with one slider elsewhere. Raises `GanvasError` for one that is not prepared."""
         if not self.is_prepared(name):
             raise GanvasError("What is locked is being measured first: move the slider again in a moment.")
-        return self.state.to(self.move(name, strength))
+        state = self.state.to(self.move(name, strength))
+        check_state(state)
+        return state
 
     def limit(self, first: int, last: int) -> State:
         """The state with sliders moving layers first..last only; a direction that was made for some layers keeps them."""
@@ -233,20 +282,22 @@ class Session:
     def lock(self, names: Sequence[str]) -> State:
         """The state with other locks: every slider's direction is made anew."""
         state = replace(self.state, locks=tuple(names))
+        check_state(state)
         moves = []
         for move in state.moves:
             known = self.tray.get(move.name)
-            if known is not None:
+            if known is not None and self._moves(known, move):
                 made = self._made(known, move.strength, state.locks)
             else:  # it came with a recipe, which says no more of it
-                made = self._came(move.name, state.locks) or self._less(move, state.locks)
+                made = self._came(move.name, state.locks, move) or self._less(move, state.locks)
+                _keep(self._first, made.vector, self._first_of(move))
             moves.append(replace(made, strength=move.strength, layers=move.layers))
         return replace(state, moves=tuple(moves))
 
     def _less(self, move: Move, locks: tuple[str, ...]) -> Move:
         """A slider that came with a recipe, less what is locked."""
         # Of one that is less something already, the other locks would leave that out, too.
-        whole = self.renderer.moved_by(self._came(move.name, ()) or move)
+        whole = self.renderer.moved_by(self._came(move.name, (), move) or move)
         return move_of(self.renderer.locked(whole, locks), 0.0)
 
     # --- marks -----------------------------------------------------------------------------------------------------
@@ -304,6 +355,19 @@ class Session:
         return self.renderer.other_style(self.state, None if seed is None else Mix(seed, 0, first, last))
 
 
+def _keep(kept: dict[str, Kept], key: str, value: Kept) -> None:
+    """The newest `MOST_KEPT`."""
+    kept[key] = value
+    if len(kept) > MOST_KEPT:
+        del kept[next(iter(kept))]
+
+
+def _alike(one: Direction, other: Direction) -> bool:
+    """Whether two directions move the same: what was measured of them, and their names, may differ."""
+    same = (one.sigma, one.layers) == (other.sigma, other.layers)
+    return one is other or (same and torch.equal(one.vector.cpu(), other.vector.cpu()))
+
+
 def _plain(state: State) -> State:
     """The sample that a state began with, which each snapshot draws in its own way."""
     return replace(state, base=None, space="", moves=())
@@ -323,9 +387,14 @@ def as_python(recipe: Recipe, file: str = "recipe.json") -> str:
     )
 
 
-def check_names(directions: Sequence[Direction]) -> None:
-    """Raise `GanvasError` for names that no recipe would hold."""
+def check_directions(directions: Sequence[Direction]) -> None:
+    """Raise `GanvasError` for those that no recipe would hold."""
     if long := [each.name for each in directions if len(each.name) > LONGEST_WORDS]:
         raise GanvasError(
             f"A direction's name has at most {LONGEST_WORDS:,} characters, one has {len(long[0]):,}."
         )
+    for each in directions:
+        try:
+            check_state(State(moves=(move_of(each, 1.0),)))
+        except GanvasError as error:
+            raise GanvasError(f"The direction {each.name[:100]!r} cannot have a slider. {error}") from error

@@ -19,7 +19,7 @@ from ganvas.web.landscape import Landscape
 from ganvas.web.opening import open_renderer
 from ganvas.web.pace import until
 from ganvas.web.renderer import Renderer
-from ganvas.web.session import check_names
+from ganvas.web.session import check_directions
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -109,7 +109,7 @@ def source_of(
                 name = f"{each.name} ({file.stem}{'' if count == 2 else f' {count}'})"
             loaded[name] = replace(each, name=name)
     given = list(loaded.values())
-    check_names(given)
+    check_directions(given)
     return Source(renderer, run, opened, given, opener)
 
 

@@ -177,6 +177,14 @@ def check_length(recipe: Recipe, spare: int = 0) -> None:
         )
 
 
+def check_state(state: State) -> None:
+    """Raise `GanvasError` for one that no recipe would hold: with it everything that a page keeps could not be opened again."""
+    try:
+        _state(asdict(state))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise GanvasError(f"That could not be opened again from a link or a recipe: {error}.") from error
+
+
 def is_own(recipe: Recipe) -> bool:
     """Whether this user saved the recipe, with its model at that path."""
     return origin.is_signed(_opened(recipe.model), recipe.made.get("mark"))

@@ -18,7 +18,7 @@ from ganvas.model_data import class_names, classifier_of
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
 from ganvas.web.renderer import MEASURED
-from ganvas.web.session import check_names
+from ganvas.web.session import check_directions
 from ganvas.web.state import State
 from ganvas.web.upload import LARGEST
 
@@ -32,6 +32,8 @@ def build(page: Page) -> None:
     strips: dict[str, Any] = {}
     bars: dict[str, ui.element] = {}
     heads: dict[str, ui.label] = {}
+    shown: dict[str, Direction | None] = {}
+    """The tray as it is laid out."""
     with ui.element("section").classes("g-card"):
         with ui.element("h2").classes("g-line"):
             ui.label("Directions")
@@ -81,7 +83,9 @@ def build(page: Page) -> None:
             bars.clear()
             tray.clear()
             with tray:
-                for name, known in session.tray.items():
+                shown.clear()
+                shown.update(session.tray)
+                for name, known in shown.items():
                     heads[name], strips[name], bars[name] = _row(page, name, known)
 
         rows()
@@ -111,7 +115,7 @@ def build(page: Page) -> None:
             known = session.tray.get(each.name)
             # One of that name may be another's: of a recipe, or of a file.
             if known is not None and torch.equal(known.vector.cpu(), each.vector.cpu()):
-                session.tray[each.name] = each
+                session.tray[each.name] = shown[each.name] = each
                 heads[each.name].set_text(_about(each))
 
     async def lock() -> None:
@@ -135,7 +139,7 @@ def build(page: Page) -> None:
     async def show() -> None:
         if not session.method:
             await choose()
-        if set(strips) != set(session.tray):
+        if [*shown] != [*session.tray] or any(session.tray[name] is not each for name, each in shown.items()):
             rows()
         if tuple(locks.value) != session.state.locks:
             kept()
@@ -274,7 +278,7 @@ def _load(page: Page, changed: Any) -> None:
                 path = Path(folder) / "uploaded.safetensors"
                 path.write_bytes(content)
                 given = page.session.renderer.load(path)
-                check_names(given)
+                check_directions(given)
                 return given
 
         found = await page.work("reading directions", read)
