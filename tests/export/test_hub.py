@@ -209,6 +209,12 @@ def test_an_autoencoder_keeps_its_encoder(server: Server, tmp_path: Path) -> Non
     expected = original.encode(x)
     for address in ("hub:org/coder", tmp_path / "hub"):
         assert ganvas.load(address, device="cpu").encode(x).equal(expected)
+    # The client keeps links, of a name with the encoder beside it, to files whose names are checksums.
+    begun = ganvas.train(
+        "digits", in_latent="hub:org/coder", kimg=0.064, batch=32, device="cpu", out=tmp_path, quiet=True,
+        report=False,
+    ).run  # fmt: skip
+    assert ganvas.load(begun.path, device="cpu").sample(2).shape == x[:2].shape
 
 
 def hub_files(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ Generator and critic see codes alone, which are a few numbers each; what is draw
 together are one model. The autoencoder stays as it is, and is kept with the run.
 """
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -229,9 +230,7 @@ def in_latent(config: Config, path: str, dataset: Dataset) -> Config:
     maker = replace(config.network, latent_dim=outer.latent_dim, codes={})
     components = config.network.codes.get("components", 0)
     book = {name: outer.codes[name] for name in ("book", "dim") if name in outer.codes}
-    place = (
-        str(Path(found.place).resolve()) if found.path is not None and not found.is_packaged else found.place
-    )
+    place = os.path.abspath(found.place) if found.path is not None and not found.is_packaged else found.place
     return replace(
         config,
         network=replace(outer, codes={"components": components, "network": to_dict(maker), **book}),
