@@ -22,8 +22,8 @@ GENERATOR = "generator.safetensors"
 BESIDE = {"critic": "critic.safetensors", "encoder": "encoder.safetensors"}
 """What a config.json may say that there is besides."""
 LIBRARY = "ganvas"
-LONGEST_CONFIG = 2**20
-"""Bytes of a config.json that is fetched."""
+LONGEST_CONFIG = io.LONGEST
+"""Bytes of a config.json that is fetched: names of classes and columns may take millions."""
 PATIENCE = 5.0
 """Seconds in which the hub must answer at all."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"

@@ -304,7 +304,10 @@ def test_a_changed_byte_is_found(server: Server, folder: Path) -> None:
     [
         ({"config.json": b"{}"}, "is not a model that ganvas exported: its config.json does not say so"),
         ({"config.json": b"[" * 100}, "more than 32 levels"),
-        ({"config.json": b" " * (2**20 + 1)}, "has 1.0 MB; what has more than 1.04858 MB is not fetched\\.$"),
+        (
+            {"config.json": b" " * (2**24 + 1)},
+            "has 16.8 MB; what has more than 16.7772 MB is not fetched\\.$",
+        ),
         ({"generator.safetensors": b"\x80\x04."}, "not a readable safetensors file"),
     ],
 )

@@ -132,6 +132,18 @@ def test_a_run_by_command(
     )
 
 
+def test_a_model_with_one_picture_is_audited_by_all_else(trained: Result, tmp_path: Path) -> None:
+    """The search divides by the distance of two samples: the whole audit was lost with it, over rows that nobody had."""
+    run = shutil.copytree(trained.run.path, tmp_path / "run")
+    path = open_run(run).snapshots[-1] / "generator.safetensors"
+    tensors, header = io.load_tensors(path)
+    next(each for each in tensors.values() if each.dim() > 1).zero_()
+    io.save_tensors(path, tensors, header)
+    found = audit(run, n=200, reconstruct=10, device="cpu")
+    assert "reconstruction left out: the generator draws one and the same sample" in found.warnings
+    assert {"distance", "critic"} & set(found.attacks)
+
+
 def test_members_are_those_that_were_selected(tiny_train: Callable[..., Result]) -> None:
     """The others of the training part are none, and would pull every attack to a guess; of those who were held out the same rule
     takes its part, or the unusual ones would show that they are no members of a model that knows nothing."""

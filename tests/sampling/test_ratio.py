@@ -102,6 +102,15 @@ def test_platt_is_scikit_learns_logistic_regression() -> None:
     np.testing.assert_allclose(found.numpy(), line.decision_function(scores[:, None]), atol=0.01)
 
 
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+@pytest.mark.parametrize("logit", [0.0, -3.0, 1e10, -1e12])
+def test_a_critic_with_one_logit_for_all_knows_nothing(method: str, logit: float) -> None:
+    """However large it is: the map of 1e10 had two knots in one place, and a file of it was called damaged."""
+    found = fit_map(np.full(400, logit), np.repeat([1.0, 0.0], 200), method)
+    assert found.x[0] < found.x[1]
+    assert float(found(torch.tensor([logit], dtype=torch.float64))) == pytest.approx(0.0, abs=0.01)
+
+
 def test_isotonic_bends_where_a_line_can_not() -> None:
     """A critic that saturates: auto takes the curve; above its last knot it is flat, below its first it goes on down."""
     real, fake = (torch.tanh(3 * (x - 3) / SCALE) for x in logits(5000, 2))

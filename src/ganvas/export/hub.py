@@ -11,7 +11,7 @@ from ganvas import io, pictures
 from ganvas.config import Config, DataConfig, to_dict
 from ganvas.data import datasets
 from ganvas.errors import GanvasError, counted, printable
-from ganvas.hub import BESIDE, CARD, CONFIG, GENERATOR, LIBRARY, check_name, client, explained
+from ganvas.hub import BESIDE, CARD, CONFIG, GENERATOR, LIBRARY, LONGEST_CONFIG, check_name, client, explained
 from ganvas.metrics.rows import Row, rows_among
 from ganvas.model import PACKAGED_LICENSE, Model, ModelInfo
 from ganvas.model_data import class_names
@@ -79,7 +79,13 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
             if (network := parts[kind]) is not None:
                 io.save_tensors(new / name, network.state_dict(), {**header, "kind": kind})
         config = {**about, **there, "hash": model.hash, **header}
-        (new / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+        if len(text) > LONGEST_CONFIG:
+            raise GanvasError(
+                f"Its {CONFIG} would have {len(text):,} bytes, and {LONGEST_CONFIG:,} are read at most. Shorten the names of "
+                "classes or columns."
+            )
+        (new / CONFIG).write_text(text, encoding="utf-8")
         for name, content in drawn.items():
             (new / name).write_bytes(content)
         (new / CARD).write_bytes(card(model, measured(model), repo, license).encode())

@@ -398,7 +398,10 @@ def audit(
                 places[torch.linspace(0, len(places) - 1, searched).long()] for places in (inside, outside)
             )
             asked = few, rest, closest
-            attacks["reconstruction"], found_again = _by_search(model, train, unseen, asked, seed, tell)
+            try:
+                attacks["reconstruction"], found_again = _by_search(model, train, unseen, asked, seed, tell)
+            except GanvasError as error:
+                missing["reconstruction"] = str(error)
     tell("attributes", 0, 1)
     guessed = partial(_guessed, train, unseen, inside, outside, beside, seed=seed)
     inferences = guessed([drawn])
@@ -731,7 +734,7 @@ def _by_search(
     """By how well the generator can draw a sample (GAN-Leaks, Chen et al. 2020, white-box), and how many suspects it draws.
 
     `asked`: members, others and suspects. A suspect counts as drawn where one that was never seen is hit so well in one of 100
-    such audits at most (`tail_chance`).
+    such audits at most (`tail_chance`). Raises `GanvasError` for a generator that draws one sample alone.
     """
     space = LatentZ(model)
     found = []
@@ -744,6 +747,8 @@ def _by_search(
             seed=seed, progress=partial(tell, f"search for {what}"),
         )  # fmt: skip
         found.append(searched.residual.detach().double().cpu())
+        if not found[-1].isfinite().all():  # over the distance of two of its samples
+            raise GanvasError("the generator draws one and the same sample")
     members, others, suspects = found
     p, _ = tail_chance(suspects, others)
     return attack(-members, -others, seed=seed), int((p * len(p) <= ALARM).sum())

@@ -94,12 +94,15 @@ def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LogisticRegression
 
-    middle, scale = scores.mean(), max(float(scores.std()), 1e-12)
+    middle = scores.mean()
+    # Of scores that are all one, however large, the map has two points, which a number of 64 bits can tell.
+    least = 1e-6 * max(1.0, abs(float(middle)))
+    scale = max(float(scores.std()), 1e-6 * least)
     line = LogisticRegression(C=1e4, class_weight="balanced").fit((scores[:, None] - middle) / scale, truth)
     slope = max(0.0, float(line.coef_[0, 0]) / scale)  # a critic that has it backwards says nothing
     offset = float(line.intercept_[0]) - slope * middle
     if method == "platt":
-        x = np.array([scores.min(), max(scores.max(), scores.min() + 1e-6)])
+        x = np.array([scores.min(), max(scores.max(), scores.min() + least)])
         y = offset + slope * x
     else:
         order = scores.argsort()
@@ -116,7 +119,7 @@ def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
         kept = np.concatenate([[True], np.diff(x) > 1e-9])
         x, y = x[kept], levels[kept]
         if len(x) < 2:
-            x, y = np.array([x[0], x[0] + 1e-6]), np.array([y[0], y[0]])
+            x, y = np.array([x[0], x[0] + least]), np.array([y[0], y[0]])
     return Calibration(
         method, *(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in (x, y, slope))
     )
