@@ -24,6 +24,8 @@ BESIDE = {"critic": "critic.safetensors", "encoder": "encoder.safetensors"}
 LIBRARY = "ganvas"
 LONGEST_CONFIG = io.LONGEST
 """Bytes of a config.json that is fetched: names of classes and columns may take millions."""
+BUSY = 429
+"""Status from which a server cannot answer now: too many requests, 500 and more."""
 PATIENCE = 5.0
 """Seconds in which the hub must answer at all."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -130,9 +132,10 @@ def fetch(address: str, most: float) -> Path:
     except GanvasError:
         raise
     except Exception as error:  # of several libraries below the client
+        status = getattr(getattr(error, "response", None), "status_code", BUSY)
         with suppress(GanvasError):
-            if not pinned and not hasattr(error, "response") and (found := whole(revision)):
-                return found  # no network: what was fetched for this tag or branch
+            if not pinned and status >= BUSY and (found := whole(revision)):
+                return found  # no network, or no hub in it: what was fetched for this tag or branch
         raise explained(error, repo) from error
     try:
         # By the commit: the client itself would move the name to it with the first file, before the others are there.
@@ -173,7 +176,9 @@ def _commit(library: Any, repo: str, revision: str | None) -> str:
     url = library.hf_hub_url(repo, CONFIG, revision=revision)
     found = in_a_thread(lambda: library.get_hf_file_metadata(url, timeout=PATIENCE), 3 * PATIENCE).commit_hash
     if not COMMIT.fullmatch(str(found)):
-        raise GanvasError(f"Could not reach {repo} on the hub: what answers names no commit, as a hub does.")
+        raise ConnectionError(
+            "what answers names no commit, as a hub does"
+        )  # the page of a hotel's network, say
     return str(found)
 
 

@@ -128,13 +128,14 @@ def writable(folder: Path) -> bool:
     return True
 
 
-def stamp(path: Path) -> tuple[int, int, int] | None:
-    """What another file in its place, or another content, changes; None where there is none."""
+def stamp(path: Path) -> tuple[int, int] | None:
+    """What another file in its place, or another content, changes; None where there is none. Not its number: some file systems of
+    the network give a file another one now and then."""
     try:
         about = path.stat()
     except OSError:
         return None
-    return about.st_ino, about.st_mtime_ns, about.st_size
+    return about.st_mtime_ns, about.st_size
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def _own(file: Path, critic: bool) -> Model:
     raise AssertionError("the last one returns or raises")
 
 
-def _standing(file: Path) -> list[tuple[int, int, int] | None]:
+def _standing(file: Path) -> list[tuple[int, int] | None]:
     """What another file in the place of a generator's, or of one beside it, changes."""
     beside = (file.with_name(f"{name}.safetensors") for name in ("critic", "encoder"))
     return [io.stamp(path) for path in (file, *beside)]

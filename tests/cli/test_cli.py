@@ -399,6 +399,20 @@ def test_names_are_no_markup_in_a_table(tmp_path: Path, capsys: pytest.CaptureFi
     assert "made[/bold].npy" in capsys.readouterr().out.replace("\n", "")
 
 
+def test_an_extractor_of_pictures_that_none_looks_at_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All epochs were trained, and the file could never be opened."""
+    images = np.zeros((20, 16, 1056), np.uint8)
+    np.savez(tmp_path / "tall.npz", images=images, labels=np.arange(20) % 2)
+    monkeypatch.chdir(tmp_path)
+    assert main(["extractor", "train", "tall.npz", "--epochs", "1", "--device", "cpu"]) == 2
+    assert (
+        "pictures of 1056 x 16 px, and a classifier looks at sides of up to 1,024" in capsys.readouterr().err
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["tall.npz"]
+
+
 def test_extractor_and_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine.safetensors"
     assert main(["extractor", "train", "digits", "--epochs", "4", "--out", str(out), "--device", "cpu"]) == 0

@@ -50,6 +50,8 @@ class Server(ThreadingHTTPServer):
         """File -> size that it is said to have."""
         self.slow: str | None = None
         """File of which a byte comes now and then."""
+        self.status: int | None = None
+        """With which all is answered."""
         self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -84,6 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         if self.path == "/api/whoami-v2":
             return self.say({"name": self.server.user, "orgs": []})
+        if self.server.status is not None:
+            return self.answer(self.server.status)
         repo, _, rest = self.path[1:].partition("/resolve/")
         revision, _, name = rest.partition("/")
         commits = self.server.repos.get(repo)
@@ -281,9 +285,22 @@ def test_what_was_fetched_stays_until_the_next_is_whole(
 
 
 def test_a_server_that_names_no_commit_is_no_hub(server: Server, published: str) -> None:
-    server.repos["org/digits"] = {"../../../x": server.repos["org/digits"][published]}
-    with pytest.raises(GanvasError, match="names no commit"):
+    """Nor is what stands in its place without a network; what was fetched before opens then."""
+    whole = server.repos["org/digits"]
+    server.repos["org/digits"] = {"../../../x": whole[published]}
+    with pytest.raises(GanvasError, match=r"Could not reach org/digits .* names no commit"):
         ganvas.load("hub:org/digits", device="cpu")
+    server.repos["org/digits"] = whole
+    first = ganvas.load("hub:org/digits", device="cpu")
+    server.repos["org/digits"] = {"../../../x": whole[published]}
+    assert ganvas.load("hub:org/digits@main", device="cpu").path == first.path
+    for status, opens in ((503, True), (429, True), (403, False)):
+        server.status = status
+        if opens:
+            assert ganvas.load("hub:org/digits@main", device="cpu").path == first.path
+        else:
+            with pytest.raises(GanvasError):
+                ganvas.load("hub:org/digits@main", device="cpu")
 
 
 def test_a_changed_byte_is_found(server: Server, folder: Path) -> None:

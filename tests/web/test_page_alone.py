@@ -206,6 +206,7 @@ def test_the_likeness_that_stands_there_is_of_the_shown_model(
                 if "100%" in words.text:
                     break
             told = words.text
+            assert "100%" in told
             go.set()
             await asyncio.sleep(0.3)
             assert words.text == told

@@ -16,7 +16,7 @@ from ganvas.web.page import Gone, Page
 from ganvas.web.panels.directions import _move, locked
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session, check_directions
-from ganvas.web.state import MOST, Recipe, State, from_bytes, from_text, pack, to_json, to_text
+from ganvas.web.state import MOST, Recipe, State, from_bytes, from_text, move_of, pack, to_json, to_text
 
 
 def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
@@ -193,12 +193,47 @@ def test_a_state_is_moved_by_its_own_directions(fashion: Renderer) -> None:
     assert session.state == came
     session.go(1)
     assert session.state == own
-    assert session.tray["marked"] is mine
     assert session.dragged("marked", 1.0) == own
     session.redo()
     assert session.dragged("marked", 2.0) == came
-    session.commit("all sliders at 0", replace(session.state, moves=()))
-    assert session.tray["marked"] is mine
+    kept = session.tray["marked 2"]
+    assert kept is not None
+    assert kept.vector is mine.vector
+
+
+def test_nothing_of_the_tray_is_lost_to_another_of_its_name(fashion: Renderer) -> None:
+    """What was learned, or given, is asked about before a newer snapshot is followed, and saved with the others."""
+    theirs, mine = (
+        replace(each, name="marked", method="attribute") for each in fashion.directions("random")[:2]
+    )
+    for given in (False, True):
+        session = Session(fashion)
+        (session.load if given else session.add)([mine])
+        came = State(moves=(move_of(theirs, 2.0),))
+        session.commit("opened a recipe", came)
+        session.commit("another seed", replace(session.state, seed=3))
+        assert session.bound == ["1 direction"]
+        assert [each.vector for each in session.tray.values() if each is not None] == [mine.vector]
+        session.choose("random", fashion.directions("random"))
+        assert session.tray["marked 2"] is not None
+
+
+def test_a_link_with_locks_is_moved_by_what_the_page_knows(fashion: Renderer) -> None:
+    """Its slider is less what was locked, which takes thousands of samples to be known: until then it is that of its name."""
+    known = [replace(each, name=f"given {i}") for i, each in enumerate(fashion.directions("random"))]
+    first = Session(fashion)
+    first.load(known)
+    first.commit("moved", first.dragged("given 0", 2.0))
+    free = first.state
+    first.commit("locked", first.lock(["brightness"]))
+    again = Session(fashion, first.recipe)
+    again.load(known)
+    assert next(iter(again.tray)) == "given 0"
+    assert not again.is_prepared("given 0")
+    again.prepare()
+    assert again.dragged("given 0", 2.0) == first.state
+    again.commit("free", again.lock([]))
+    assert again.state == free
 
 
 def test_two_recipes_with_one_name_keep_to_their_own(fashion: Renderer) -> None:
@@ -220,20 +255,22 @@ def test_two_recipes_with_one_name_keep_to_their_own(fashion: Renderer) -> None:
         assert session.state == each
 
 
-def test_what_is_learned_anew_moves_what_is_touched_and_nothing_before(fashion: Renderer) -> None:
+def test_what_is_learned_anew_has_a_slider_of_its_own(fashion: Renderer) -> None:
     """A lock made the slider that of the new one, which nobody had moved yet."""
     one, other = (replace(each, name="marked") for each in fashion.directions("random")[:2])
     session = Session(fashion)
     session.add([one])
     session.commit("moved", session.dragged("marked", 2.0))
     before, wanted = session.state, session.lock(["brightness"])
-    session.add([other])
+    assert [each.name for each in session.add([other])] == ["marked 2"]
     assert session.lock(["brightness"]) == wanted
-    session.commit("moved", session.dragged("marked", 2.0))
-    assert session.state.moves[0].vector != before.moves[0].vector
+    assert session.dragged("marked", 2.0) == before
+    session.commit("moved", session.dragged("marked 2", 1.0))
+    assert [move.name for move in session.state.moves] == ["marked", "marked 2"]
     session.undo()
     assert session.state == before
-    assert session.dragged("marked", 2.0) == before
+    session.commit("all sliders at 0", replace(session.state, moves=()))
+    assert [each.name for each in session.add([other])] == ["marked"], "nothing moves by that name"
 
 
 @pytest.mark.parametrize(

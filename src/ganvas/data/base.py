@@ -94,7 +94,7 @@ class Dataset:
             item = self.items[i]
             if tuple(item.shape) != tuple(self.shape):
                 raise GanvasError(
-                    f"Sample {i} of {self.name} has shape {tuple(item.shape)} and not {tuple(self.shape)}, as the others."
+                    f"Sample {i} of {self.name} has shape {tuple(item.shape)}, and the data {tuple(self.shape)}."
                 )
             # One piece of memory: of a list and its whole there would be two.
             found = found if place else item.new_empty(len(chosen), *item.shape)

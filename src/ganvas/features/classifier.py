@@ -263,6 +263,11 @@ def train(
 def train_on(train_part: Dataset, held_out: Dataset, **options: Any) -> Trained:
     """`train` on the labelled images of a data set, tested on its held-out part. Raises `GanvasError` without labels,
     or for more images than memory is meant to hold."""
+    if train_part.is_images and max(train_part.shape[1:]) > MOST_SIDE:
+        raise GanvasError(
+            f"{train_part.name} has pictures of {train_part.shape[2]} x {train_part.shape[1]} px, and a classifier looks at "
+            f"sides of up to {MOST_SIDE:,}. Give a smaller --resolution."
+        )
     if not train_part.resident:
         size = (len(train_part) + len(held_out)) * math.prod(train_part.shape)
         check_memory(

@@ -398,10 +398,10 @@ def audit(
                 places[torch.linspace(0, len(places) - 1, searched).long()] for places in (inside, outside)
             )
             asked = few, rest, closest
-            try:
-                attacks["reconstruction"], found_again = _by_search(model, train, unseen, asked, seed, tell)
-            except GanvasError as error:
-                missing["reconstruction"] = str(error)
+            if (by_search := _by_search(model, train, unseen, asked, seed, tell)) is None:
+                missing["reconstruction"] = "the generator draws one and the same sample"
+            else:
+                attacks["reconstruction"], found_again = by_search
     tell("attributes", 0, 1)
     guessed = partial(_guessed, train, unseen, inside, outside, beside, seed=seed)
     inferences = guessed([drawn])
@@ -730,11 +730,11 @@ def _by_search(
     asked: tuple[Tensor, Tensor, Tensor],
     seed: int,
     tell: Progress,
-) -> tuple[Attack, int]:
+) -> tuple[Attack, int] | None:
     """By how well the generator can draw a sample (GAN-Leaks, Chen et al. 2020, white-box), and how many suspects it draws.
 
     `asked`: members, others and suspects. A suspect counts as drawn where one that was never seen is hit so well in one of 100
-    such audits at most (`tail_chance`). Raises `GanvasError` for a generator that draws one sample alone.
+    such audits at most (`tail_chance`). None for a generator that draws one sample alone.
     """
     space = LatentZ(model)
     found = []
@@ -748,7 +748,7 @@ def _by_search(
         )  # fmt: skip
         found.append(searched.residual.detach().double().cpu())
         if not found[-1].isfinite().all():  # over the distance of two of its samples
-            raise GanvasError("the generator draws one and the same sample")
+            return None
     members, others, suspects = found
     p, _ = tail_chance(suspects, others)
     return attack(-members, -others, seed=seed), int((p * len(p) <= ALARM).sum())

@@ -4,7 +4,6 @@ Generator and critic see codes alone, which are a few numbers each; what is draw
 together are one model. The autoencoder stays as it is, and is kept with the run.
 """
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -230,7 +229,10 @@ def in_latent(config: Config, path: str, dataset: Dataset) -> Config:
     maker = replace(config.network, latent_dim=outer.latent_dim, codes={})
     components = config.network.codes.get("components", 0)
     book = {name: outer.codes[name] for name in ("book", "dim") if name in outer.codes}
-    place = os.path.abspath(found.place) if found.path is not None and not found.is_packaged else found.place
+    place = found.place
+    if found.path is not None and not found.is_packaged:
+        # Not what the name itself leads to: the hub's cache calls that by its checksum, and the encoder lies beside the name.
+        place = str(found.path.parent.resolve() / found.path.name)
     return replace(
         config,
         network=replace(outer, codes={"components": components, "network": to_dict(maker), **book}),

@@ -1,6 +1,7 @@
 """One person on one model: where they are, what they did, what they keep. Pages call it; it knows no page."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -24,15 +25,14 @@ from ganvas.web.state import (
     check_length,
     check_state,
     move_of,
-    pack,
+    unpack,
 )
 
+Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 MARKS_WANTED = 50
 MOST_MADE = 256
 """Directions, by what is locked, that are kept: of more those alone that have a slider and are less what is locked now."""
-MOST_KEPT = 4 * MOST_MADE
-"""Sliders of which is known what they were made of."""
 SHEET = 50
 """Samples on the sheet that is marked."""
 
@@ -57,12 +57,10 @@ class Session:
         """Names of those that were given with the page, which stay."""
         self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Move]] = {}
         """By a direction's name and what is locked: the direction, and what it is less that, whose numbers all steps share."""
-        self._made_of: dict[str, Direction] = {}
-        """By the numbers of a slider: the direction of the tray that they were made of."""
+        self._made_of: dict[tuple[str, float], Direction] = {}
+        """By the numbers of a slider and its sigma: the direction of the tray that they were made of."""
         self._first: dict[str, str] = {}
-        """By the numbers of a slider that came with a recipe, less what is locked: those that it came with."""
-        self._aside: dict[str, list[Direction]] = {}
-        """By name: directions that had a slider until a state came that is moved by another one of their name."""
+        """By the numbers of a slider, less what is locked: those that it had before."""
         self.layers: tuple[int, ...] = ()
         """Rows of w+ that sliders move; empty: all."""
         self._follow_layers()
@@ -79,17 +77,20 @@ class Session:
         )
 
     @property
-    def bound(self) -> list[str]:
-        """What somebody has kept that belongs to this snapshot, in words: `adopt` loses it."""
+    def kept(self) -> dict[str, Sequence[object]]:
+        """What somebody has kept that belongs to this snapshot: `adopt` loses it."""
         made = [each for each in self.tray.values() if each is not None and each.method == "attribute"]
-        directions = {each.name for each in made} | self._loaded
-        counts = {
-            "bookmark": sum(not _is_plain(state) for _, state in self.bookmarks),
-            "key frame": sum(not _is_plain(state) for state in self.timeline.keys),
-            "mark": len(self.marks),
-            "direction": len(directions),
+        return {
+            "bookmark": [each for each in self.bookmarks if not _is_plain(each[1])],
+            "key frame": [each for each in self.timeline.keys if not _is_plain(each)],
+            "mark": [*self.marks.items()],
+            "direction": sorted({each.name for each in made} | self._loaded),
         }
-        return [counted(count, thing) for thing, count in counts.items() if count]
+
+    @property
+    def bound(self) -> list[str]:
+        """`kept` in words."""
+        return [counted(len(each), thing) for thing, each in self.kept.items() if each]
 
     def adopt(self, renderer: Renderer) -> None:
         """Continue with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
@@ -97,7 +98,7 @@ class Session:
         self.state = _plain(self.state)
         self.history = History(self.state, "a newer snapshot")
         self.tray, self._locked, self.marks = {}, {}, {}
-        self._made_of, self._first, self._aside = {}, {}, {}
+        self._made_of, self._first = {}, {}
         self.bookmarks = [(name, state) for name, state in self.bookmarks if _is_plain(state)]
         self.timeline = replace(self.timeline, keys=tuple(filter(_is_plain, self.timeline.keys)))
         self.layers, self._loaded = (), frozenset()
@@ -138,26 +139,32 @@ class Session:
         return changed
 
     def _follow_names(self) -> None:
-        """The sliders are those that move the state: people choose names, and one of the tray may be called as another one of a
-        recipe, or of a step before."""
-        for name in [*self.tray]:
-            known, aside = self.tray[name], self._aside.setdefault(name, [])
-            move = next((each for each in self.state.moves if each.name == name), None)
-            if known is not None and move is not None and not self._moves(known, move):
-                aside.append(known)
-                known = next((each for each in aside if self._moves(each, move)), None)
-            elif known is None:
-                fitting = aside if move is None else [each for each in aside if self._moves(each, move)]
-                known = fitting[-1] if fitting else None
-            self.tray[name] = known
-            self._aside[name] = [each for each in aside if each is not known]
+        """A slider of the state is its own: people choose names, and one of the tray may be called as another one of a recipe, or
+        of a step before. It goes on under another name."""
+        for move in self.state.moves:
+            known = self.tray.get(move.name)
+            if known is not None and not self._moves(known, move):
+                name = self._free(move.name)
+                both = {move.name: None, name: replace(known, name=name)}
+                others = [({each: of} if each != move.name else both) for each, of in self.tray.items()]
+                self.tray = {each: of for some in others for each, of in some.items()}
+                if move.name in self._loaded:
+                    self._loaded = self._loaded - {move.name} | {name}
 
     def _moves(self, direction: Direction, move: Move) -> bool:
-        """Whether a slider is that of a direction, less what is locked or not."""
-        made_of = self._made_of.get(move.vector)
-        if made_of is None:
-            return pack(direction.vector) == move.vector
-        return _alike(made_of, direction)
+        """Whether a slider of the state is that of a direction of its name; true where nobody has measured yet what is locked."""
+        of = self._made_of.get((move.vector, move.sigma))
+        if of is not None and (of is direction or torch.equal(of.vector.cpu(), direction.vector.cpu())):
+            return True
+        locks = self.state.locks
+        made = self._known(direction, locks) if locks else move_of(direction, 0.0)
+        return of is None if made is None else _near(made.vector, move.vector, self.renderer.space.shape)
+
+    def _free(self, name: str) -> str:
+        """A name that no slider has: this one, or with a number behind it."""
+        names = {*self.tray, *(move.name for move in self.state.moves)}
+        numbered = (f"{name[: LONGEST_WORDS - 8]} {count}" for count in itertools.count(2))
+        return next(each for each in itertools.chain([name], numbered) if each not in names)
 
     def _follow_layers(self) -> None:
         """What moves next moves the layers that the state's sliders move, but for directions that were made for some."""
@@ -178,13 +185,22 @@ class Session:
 
     def load(self, directions: Sequence[Direction]) -> None:
         """Put directions of a file first in the tray, where they stay. Raises like `add`."""
-        self.add(directions)
-        self._loaded = frozenset(each.name for each in directions)
+        self._loaded = frozenset(each.name for each in self.add(directions))
 
-    def add(self, directions: Sequence[Direction]) -> None:
-        """Put directions first in the tray. Raises `GanvasError` for those that no recipe would hold."""
+    def add(self, directions: Sequence[Direction]) -> list[Direction]:
+        """Put directions first in the tray; of the name of another one that moves the picture under a name of their own.
+
+        Raises `GanvasError` for those that no recipe would hold.
+        """
         check_directions(directions)
-        self._fill({each.name: each for each in directions}, [d for d in self.tray.values() if d is not None])
+        moves = {move.name: move for move in self.state.moves}
+        added = dict[str, Direction]()
+        for each in directions:
+            move = moves.get(each.name)
+            name = each.name if move is None or self._moves(each, move) else self._free(each.name)
+            added[name] = each if name == each.name else replace(each, name=name)
+        self._fill({**added}, [d for d in self.tray.values() if d is not None])
+        return [*added.values()]
 
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
         tray = dict(first)
@@ -198,8 +214,8 @@ class Session:
     def move(self, name: str, strength: float) -> Move:
         """The direction called `name` at a strength, with the locks applied."""
         known = self.tray.get(name)
-        if known is None:
-            old = next((move for move in self.state.moves if move.name == name), None)
+        old = next((move for move in self.state.moves if move.name == name), None)
+        if known is None or (old is not None and not self._moves(known, old)):
             old = old or self._came(name, self.state.locks) or self._came(name)
             if old is None:
                 raise GanvasError(f"There is no direction {name!r} in the tray.")
@@ -230,14 +246,14 @@ class Session:
         """A direction less what is locked, at a strength; made once for each set of locks."""
         made = self._known(direction, locks)
         if made is None:
-            kept = self._locked  # a newer snapshot, which may come meanwhile, has its own
+            kept, of = self._locked, self._made_of  # a newer snapshot, which may come meanwhile, has its own
             if len(kept) >= MOST_MADE:
                 for name, others in list(kept):
                     if others != locks or name not in self.tray:
                         kept.pop((name, others), None)
             made = move_of(self.renderer.locked(direction, locks), 0.0)
             kept[direction.name, locks] = direction, made
-            _keep(self._made_of, made.vector, direction)
+            _keep(of, (made.vector, made.sigma), direction)
         return replace(made, strength=strength)
 
     def _known(self, direction: Direction, locks: tuple[str, ...]) -> Move | None:
@@ -290,7 +306,7 @@ class Session:
                 made = self._made(known, move.strength, state.locks)
             else:  # it came with a recipe, which says no more of it
                 made = self._came(move.name, state.locks, move) or self._less(move, state.locks)
-                _keep(self._first, made.vector, self._first_of(move))
+            _keep(self._first, made.vector, self._first_of(move))
             moves.append(replace(made, strength=move.strength, layers=move.layers))
         return replace(state, moves=tuple(moves))
 
@@ -313,19 +329,16 @@ class Session:
             del self.marks[key]
         return self.marks.get(key)
 
-    def learn(self, name: str) -> Direction:
-        """The direction of the marks, put into the tray; its `score` is the accuracy on held-out marks."""
-        good = sum(self.marks.values())
-        if min(good, len(self.marks) - good) < 4:
+    def learn(self, name: str, marks: Mapping[tuple[int, int], bool] | None = None) -> Direction:
+        """The direction of the marks, by default of all, put into the tray; its `score` is the accuracy on held-out marks."""
+        marks = dict(self.marks if marks is None else marks)
+        good = sum(marks.values())
+        if min(good, len(marks) - good) < 4:
             raise GanvasError(
-                f"Mark at least 4 good and 4 bad samples, better {MARKS_WANTED} in all; there are {good} and "
-                f"{len(self.marks) - good}."
+                f"Mark at least 4 good and 4 bad samples, better {MARKS_WANTED} in all; there are {good} and {len(marks) - good}."
             )
-        found = self.renderer.clicked(
-            [(*key, good) for key, good in self.marks.items()], name.strip() or "marked"
-        )
-        self.add([found])
-        return found
+        found = self.renderer.clicked([(*key, good) for key, good in marks.items()], name.strip() or "marked")
+        return self.add([found])[0]
 
     def bookmark(self, name: str) -> None:
         """Keep the state under a name. Raises `GanvasError` when there are as many as a recipe holds."""
@@ -355,10 +368,11 @@ class Session:
         return self.renderer.other_style(self.state, None if seed is None else Mix(seed, 0, first, last))
 
 
-def _keep(kept: dict[str, Kept], key: str, value: Kept) -> None:
-    """The newest `MOST_KEPT`."""
+def _keep(kept: dict[Key, Kept], key: Key, value: Kept) -> None:
+    """The newest `MOST_MADE`."""
+    kept.pop(key, None)
     kept[key] = value
-    if len(kept) > MOST_KEPT:
+    if len(kept) > MOST_MADE:
         del kept[next(iter(kept))]
 
 
@@ -366,6 +380,14 @@ def _alike(one: Direction, other: Direction) -> bool:
     """Whether two directions move the same: what was measured of them, and their names, may differ."""
     same = (one.sigma, one.layers) == (other.sigma, other.layers)
     return one is other or (same and torch.equal(one.vector.cpu(), other.vector.cpu()))
+
+
+def _near(one: str, other: str, shape: tuple[int, ...]) -> bool:
+    """Whether the numbers of two sliders are the same but for rounding: those of a recipe may be of another machine."""
+    if one == other:
+        return True
+    a, b = unpack(one, shape), unpack(other, shape)
+    return bool((a - b).norm() <= 1e-3 * a.norm())
 
 
 def _plain(state: State) -> State:

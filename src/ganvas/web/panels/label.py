@@ -33,7 +33,8 @@ def build(page: Page) -> None:
         count = ui.label("no marks").props("data-id=marks")
 
         async def learn() -> None:
-            found = await page.work("learning from the marks", session.learn, name.value)
+            marks = dict(session.marks)  # clicks meanwhile are for the next one
+            found = await page.work("learning from the marks", session.learn, name.value, marks)
             if found is not None:
                 page.tray_changed()
                 better = found.score > CHANCE
@@ -43,7 +44,7 @@ def build(page: Page) -> None:
                 page.tell(words if better else f"{words} {GUESS}", "positive" if better else "warning")
                 result.set_text(
                     f"{found.name}: accuracy {found.score:.0%} on held-out marks, effect {found.effect:.2f}, "
-                    f"from {counted(len(session.marks), 'mark')}" + ("" if better else f". {GUESS}")
+                    f"from {counted(len(marks), 'mark')}" + ("" if better else f". {GUESS}")
                 )
                 result.classes(replace="fine" if better else "warning")
                 await page.refresh()

@@ -58,19 +58,18 @@ def build(page: Page) -> None:
             return
         before.props["src"] = image_url(image)
         before.update()
-        found = await page.work("looking for it", search, session.renderer, image, task.value, hidden.value)
+        wanted = task.value  # another one may be chosen meanwhile
+        found = await page.work("looking for it", search, session.renderer, image, wanted, hidden.value)
         if found is None:
             return
         state, residual, drawn = found
         after.props["src"] = image_url(drawn)
         after.update()
-        unit = "of what was seen, " if task.value != "none" else ""
+        unit = "of what was seen, " if wanted != "none" else ""
         words.set_text(
             f"{unit}residual {residual:.0%} of the distance of two samples (0 %: exact; 100 %: as unlike as another sample)"
         )
-        await page.step(
-            "an uploaded picture" if task.value == "none" else f"a picture repaired: {task.value}", state
-        )
+        await page.step("an uploaded picture" if wanted == "none" else f"a picture repaired: {wanted}", state)
 
     async def uploaded(content: bytes) -> None:
         given["content"] = content

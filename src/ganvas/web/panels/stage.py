@@ -36,9 +36,11 @@ def build(page: Page) -> None:
         other.set_visibility(a is not None)
         if a is not None and shown != (renderer.hash, a, renderer.gauge.known):
             image = await page.aside(renderer.draw, [a])
+            found = await page.aside(renderer.quality, a)
+            if page.session.renderer is not renderer or page.session.pinned != a:
+                return  # another one is on its way
             pinned.props["src"] = image_url(image[0])
             pinned.update()
-            found = await page.aside(renderer.quality, a)
             realism = "" if math.isnan(found.realism) else f"realism {found.realism:.0%}, "
             about.set_text(f"A: {realism}manifold {found.manifold:.0%}")
             shown = (renderer.hash, a, renderer.gauge.known)
@@ -145,8 +147,9 @@ def _quality(page: Page) -> None:
         try:
             found = await page.aside(renderer.quality, page.session.state)
         except GanvasError as error:
-            verdict.set_text(str(error))
-            verdict.classes(replace="warning")
+            if page.session.renderer is renderer:
+                verdict.set_text(str(error))
+                verdict.classes(replace="warning")
             return
         if page.session.renderer is not renderer:
             return

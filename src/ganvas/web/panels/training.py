@@ -24,7 +24,7 @@ def build(page: Page) -> None:
     folder = source.run
     newest_shown = page.session.renderer is source.renderer
     seen: dict[str, Any] = {
-        "snapshot": source.opened if newest_shown else None, "file": -1, "lines": -1, "asked": False, "agreed": [],
+        "snapshot": source.opened if newest_shown else None, "file": -1, "lines": -1, "asked": False, "agreed": None,
     }  # fmt: skip
     with ui.element("div").classes("g-line"):
         follow = ui.switch(FOLLOW, value=True)
@@ -88,15 +88,15 @@ def build(page: Page) -> None:
                 "warning",
             )
         elif await page.follow(last, lambda: follow.value and free()):
-            seen.update(snapshot=last, asked=False, agreed=[])
+            seen.update(snapshot=last, asked=False, agreed=None)
 
     def free() -> bool:
         """Whether nothing would be lost, or no more than somebody agreed to."""
-        return page.session.bound in ([], seen["agreed"])
+        return not page.session.bound or page.session.kept == seen["agreed"]
 
     def agree() -> None:
         """To turn it on again is to say so."""
-        seen["agreed"] = page.session.bound if follow.value and seen["asked"] else []
+        seen["agreed"] = page.session.kept if follow.value and seen["asked"] else None
 
     follow.on_value_change(agree)
     ui.timer(EVERY, look)
