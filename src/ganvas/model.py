@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -707,14 +708,15 @@ def run_once(network: nn.Module) -> None:
 def _check_opens(path: Path, info: ModelInfo) -> None:
     """Raise `GanvasError` for a side of another toolkit's decoder at which a file of it would be refused."""
     network = info.architecture
-    if network is None or network.name not in networks.opened_only:
-        return
-    for build in (networks.build_generator, networks.build_critic):  # its decoder, its encoder
-        with without_dynamo(), torch.device("meta"):
-            built: nn.Module = build(network, info.shape, info.num_classes)
-        check_effort(
-            f"{path} would not open again, draw pictures of another size (--side)",
-            built,
-            partial(run_once, built),
-            least_batch(info.shape),
-        )
+    if network is not None and network.name in networks.opened_only:
+        what = f"{path} would not open again, draw pictures of another size (--side)"
+        check_opens(what, network, info.shape, info.num_classes)
+
+
+def check_opens(what: str, network: NetworkConfig, shape: Sequence[int], num_classes: int) -> None:
+    """Raise `GanvasError`, which `what` begins, where a file of these networks would be refused for what it takes to run them."""
+    for build in (networks.build_generator, networks.build_critic):  # or a decoder and its encoder
+        with without_dynamo(), torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            built: nn.Module = build(network, tuple(shape), num_classes)
+        check_effort(what, built, partial(run_once, built), least_batch(shape))

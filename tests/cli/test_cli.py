@@ -163,6 +163,28 @@ def test_settings_of_wandb_in_the_current_folder_are_refused(
     assert not (tmp_path / "runs").exists()
 
 
+def test_defaults_of_wandb_in_the_current_folder_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of YAML that multiply: 366 bytes kept a training from its first step for minutes."""
+    (tmp_path / "config-defaults.yaml").write_text("a: {value: 1}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))
+    assert main(["train", "digits", "--kimg", "0.1", "--log", "wandb"]) == 2
+    assert "config-defaults.yaml in this folder would be read by wandb" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_pictures_of_an_evaluation_before_are_not_those_of_this_one(trained: Result, tmp_path: Path) -> None:
+    """Where none are kept, as of many large samples, the report showed those of an older snapshot below the figures."""
+    run = ganvas.Run(Path(shutil.copytree(trained.run.path, tmp_path / "run")))
+    asked = ["eval", str(run.path), "--metrics", "frechet", "--device", "cpu", "--quiet"]
+    assert main([*asked, "--n", "100"]) == 0
+    assert (run.path / "evaluation" / "nearest.png").is_file()
+    assert main([*asked, "--n", "5"]) in (0, 2)
+    assert not list((run.path / "evaluation").glob("*.png"))
+
+
 def test_a_terminal_of_no_columns_is_one_that_does_not_say(
     trained: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.networks import GeneratorBase
 from ganvas.training import Result
 from ganvas.training.display import Display
+from tests.conftest import full_disk
 
 COLUMNS = [
     _shared.Column("metric", left=True), _shared.Column("value"), _shared.Column("floor", drop=1),
@@ -351,3 +353,25 @@ def test_lines_say_how_long_it_takes_yet(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lines._left() == ", some 2 h to go"
     lines.tell("jacobians", 400, 500)
     assert lines._left() == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["restore", "{run}", "digits", "--task", "inpaint"],
+        ["invert", "{run}", "digits", "--method", "optimise"],
+    ],
+)
+def test_what_took_hours_is_told_though_it_cannot_be_kept(
+    command: list[str], trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(_shared, "write_picture", full_disk)
+    short = ["--n", "2", "--steps", "2", "--device", "cpu", "--out"]
+    asked = [each.format(run=trained.run.path) for each in command] + [*short, str(tmp_path / "a.npz")]
+    assert main(asked) == 2
+    said = capsys.readouterr()
+    assert "2 images" in said.out
+    assert "->" not in said.out
+    assert "No space left" in said.err
+    assert main([*asked, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["n"] == 2

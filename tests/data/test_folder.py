@@ -248,6 +248,28 @@ def test_a_picture_that_is_changed_after_it_was_looked_at_is_refused(
         load_dataset(DataConfig(str(image_folder), resolution=8))
 
 
+def test_a_document_that_is_changed_while_pictures_are_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures that were made anew had the labels of before."""
+    labels = [[f"{i}.png", i % 2] for i in range(8)]
+    for name, _ in labels:
+        (tmp_path / str(name)).write_bytes(png())
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    found = folder.plan
+
+    def between(*given: Any) -> Any:
+        (tmp_path / "dataset.json").write_text(
+            json.dumps({"labels": [[name, 1 - int(label)] for name, label in labels]})
+        )
+        return found(*given)
+
+    assert load_dataset(str(tmp_path)).num_classes == 2
+    monkeypatch.setattr(folder, "plan", between)
+    with pytest.raises(GanvasError, match=r"dataset.json was changed while it was read"):
+        load_dataset(str(tmp_path))
+
+
 def test_streaming_gives_the_same_images(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resident = load_dataset(DataConfig(str(image_folder), resolution=8))
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.001")

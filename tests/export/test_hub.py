@@ -392,8 +392,30 @@ def test_nobody_is_logged_in(folder: Path, server: Server, monkeypatch: pytest.M
     monkeypatch.setattr("huggingface_hub.hf_api.get_token", lambda: None)
     monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: None)
     with pytest.raises(GanvasError, match="Nobody is logged in to the hub"):
-        export.upload(folder, "org/digits")
+        export.upload(folder, "org/digits", "")
     assert not server.repos
+
+
+def test_a_folder_with_another_model_by_now_is_not_uploaded(
+    server: Server,
+    trained: Result,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of two exports to one folder one said its own hash, and uploaded the other's weights."""
+    out, write_ = tmp_path / "out", export.write
+
+    def meanwhile(*given: object, **named: object) -> list[Path]:
+        found = write_(*given, **named)  # type: ignore[arg-type]
+        write_(ganvas.load("fashion", device="cpu"), out)
+        return found
+
+    monkeypatch.setattr(export, "write", meanwhile)
+    command = ["export", str(trained.run.path), "--to", "hub", "--out", str(out), "--repo", "org/mine"]
+    assert main(command) == 2
+    assert "was written anew by another command" in capsys.readouterr().err
+    assert "org/mine" not in server.repos
 
 
 def test_a_module_of_ones_own_can_not_be_shared(tmp_path: Path) -> None:

@@ -364,3 +364,18 @@ def test_the_number_of_a_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     config, _ = plan("digits", device="cuda:1", precision="fp32")
     assert config.training.device == "cuda:1"
+
+
+def test_what_would_not_open_is_not_trained(tmp_path: Path) -> None:
+    """It was trained to the end, and refused by every command: running it takes more than a file of its size may."""
+    np.save(tmp_path / "long.npy", np.random.default_rng(0).normal(size=(64, 2000, 1)).cumsum(1))
+    settings = {"network.generator.chunk": 1}
+    with pytest.raises(
+        GanvasError, match=r"Its file would not open.*larger chunks.* at a time for one sample"
+    ):
+        ganvas.train(
+            str(tmp_path / "long.npy"), network="transformer-small", settings=settings, out=tmp_path / "runs"
+        )
+    assert not (tmp_path / "runs").exists()
+    config, _ = plan(str(tmp_path / "long.npy"), network="transformer-small")
+    assert config.network.name == "transformer-small"

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas import io, report
+from ganvas import io, report, training
 from ganvas.cli import main
 from ganvas.config import replace_at, to_dict
 from ganvas.data import load_dataset
@@ -233,6 +233,24 @@ def test_more_minutes(tiny_train: Train) -> None:
     assert result.kimg > 0.512
     assert run.config.training.minutes == pytest.approx(seconds / 60 + 0.02)
     assert run.config.training.kimg is None
+
+
+def test_a_run_that_another_command_has_gone_on_with_is_not_told_an_older_budget(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read before the other one had ended: the budget of that was taken back, and nothing trained."""
+    run, read = tiny_train().run, training._resumed
+
+    def meanwhile(*given: Any) -> Any:
+        found = read(*given)
+        monkeypatch.setattr(training, "_resumed", read)
+        ganvas.train(resume=run.path, kimg=1.024, quiet=True, report=False)
+        return found
+
+    monkeypatch.setattr(training, "_resumed", meanwhile)
+    with pytest.raises(GanvasError, match="was gone on with by another command"):
+        ganvas.train(resume=run.path, kimg=0.64, quiet=True, report=False)
+    assert run.config.training.kimg == 1.024
 
 
 def test_a_budget_is_said_in_two_decimals() -> None:
@@ -507,11 +525,13 @@ def test_a_kill_in_a_rollback_leaves_nothing_collapsed(
     assert ganvas.load(path).info.kimg == half.kimg == pytest.approx(back + 0.064)
 
 
+@pytest.mark.parametrize("how", ["moved", "enlarged"])
 @pytest.mark.parametrize("preset", ["small", "ae"])
 def test_a_picture_that_goes_away_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str, how: str
 ) -> None:
-    """The error came within a step, and what was trained since the last snapshot was lost."""
+    """The error came within a step, and what was trained since the last snapshot was lost; of pictures that were brought to
+    another size it was none in words, and nothing was saved."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for i in range(64):
@@ -529,11 +549,16 @@ def test_a_picture_that_goes_away_loses_nothing(
         step(self, *arguments)
         if self.engine.steps == 9:
             shutil.move(folder, tmp_path / "aside")
+            if how == "enlarged":
+                folder.mkdir()
+                for each in (tmp_path / "aside").iterdir():
+                    Image.open(each).resize((9, 9)).save(folder / each.name)
 
     with monkeypatch.context() as patch:
         patch.setattr(Method, "step", gone)
         with pytest.raises(GanvasError, match="png"):
             ganvas.train(str(folder), out=tmp_path / "runs", **options)
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.move(tmp_path / "aside", folder)
     (path,) = (tmp_path / "runs").iterdir()
     assert io.read_header(Run(path).state_path)["images"] >= 9 * 16

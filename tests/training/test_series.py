@@ -124,6 +124,17 @@ def test_what_stands_beside_the_data_has_their_shares_of_classes(
     assert "256 series." in made
 
 
+def test_series_that_have_changed_do_not_stand_beside_the_drawn_ones(
+    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that was written anew: fans of other values were called real."""
+    data, config = load_data_of(ganvas.load(run.path), str(source))
+    for found, said in ((data, False), (replace(data, fingerprint="another"), True)):
+        monkeypatch.setattr("ganvas.report.page.load_data_of", lambda model, download: (found, config))  # noqa: B023
+        page = write_report(run).read_text(encoding="utf-8")
+        assert ("has changed since" in page) == said
+
+
 def test_of_wide_series_the_report_draws_fewer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 of 16,384 channels took gigabytes, when the training was done."""
     asked: list[int] = []

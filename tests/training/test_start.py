@@ -1,5 +1,6 @@
 """Fine-tuning: what a training that begins with a model takes from it, and what it leaves alone."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,39 @@ def test_what_the_model_has_learned_from_is_not_held_out(trained: Result, tmp_pa
         assert plan("digits", settings=settings, **asked)[0].training.start
     np.save(tmp_path / "other.npy", np.zeros((200, 8, 8), np.uint8))
     assert plan(tmp_path / "other.npy", settings={"data.fold": 1}, **asked)[0].training.start
+
+
+def test_the_model_that_is_begun_with_is_the_one_that_was_looked_at(
+    trained: Result, tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened anew for its weights, days later where the run was stopped at once: another one there, that had learned from
+    what the run holds out, was begun with."""
+    place, other = tmp_path / "model", tiny_train(settings={"data.holdout": 0.0})
+    shutil.copytree(trained.run.snapshots[-1], place)
+    asked: Any = {
+        "start": str(place),
+        "device": "cpu",
+        "kimg": 0.064,
+        "batch": 32,
+        "quiet": True,
+        "report": False,
+    }
+
+    def replaced(method: Any, place: str, known: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ganvas.training.loop.begin", replaced)
+        with pytest.raises(KeyboardInterrupt):
+            ganvas.train("digits", out=tmp_path / "begun", **asked)
+    (run,) = (tmp_path / "begun").iterdir()
+    shutil.move(place, tmp_path / "kept")
+    shutil.copytree(other.run.snapshots[-1], place)
+    with pytest.raises(GanvasError, match="holds another model than this run is to begin with"):
+        ganvas.train(resume=run, device="cpu", quiet=True, report=False)
+    shutil.rmtree(place)
+    shutil.move(tmp_path / "kept", place)
+    assert ganvas.train(resume=run, device="cpu", quiet=True, report=False).stopped == "budget"
 
 
 def test_what_a_model_further_back_has_learned_from_is_not_held_out(

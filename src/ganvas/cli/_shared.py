@@ -43,6 +43,19 @@ def say(text: str = "", *, style: str = "", beside: bool = False) -> None:
     Console(stderr=beside).print(Text(printable(text), style=style), soft_wrap=True)
 
 
+@contextmanager
+def telling(found: Mapping[str, Any], words: str, json: bool) -> Iterator[None]:
+    """What was found, which may have taken hours, is told where it cannot be written."""
+    try:
+        yield
+    except Exception:
+        if json:
+            answer(found)
+        else:
+            say(words)
+        raise
+
+
 def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}

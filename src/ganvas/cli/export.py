@@ -129,7 +129,7 @@ def _hub(
     files = hub.write(model, out, repo=repo, license=license)
     said = {"to": "hub", "hash": model.hash, "files": {str(file): file.stat().st_size for file in files}}
     if not dry_run and repo is not None:
-        said["url"], said["revision"] = hub.upload(out, repo, public=public)
+        said["url"], said["revision"] = hub.upload(out, repo, model.hash, public=public)
     if json:
         _shared.answer(said)
         return

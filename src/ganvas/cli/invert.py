@@ -1,7 +1,7 @@
 """`ganvas invert`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -93,27 +93,36 @@ def run(
             newton=0 if where.size > MOST else 10 if newton is None else newton, seed=seed, progress=tell,
         )  # fmt: skip
     sheet = _sheet(found, loaded, targets, where.name, plain)
-    if found.tuned is not None:
-        found.tuned.save(tuned_to)
-    shared.save(out, found)
-    shared.write_picture(picture, sheet)
-    figures = {
-        "n": len(targets), "space": where.name, "residual_median": float(found.residual.median()),
-        "residual_worst": float(found.residual.max()), "ambiguity": float(found.ambiguity.mean()),
-        "typicality": float(found.typicality.mean()), "notes": list(found.notes), "out": str(out),
-    }  # fmt: skip
+    figures, text = _figures(found, where.name, counted_samples(len(targets), loaded.shape))
+    figures |= {"n": len(targets), "out": str(out)}
+    with shared.telling(figures, text, json):
+        if found.tuned is not None:
+            found.tuned.save(tuned_to)
+        shared.save(out, found)
+        shared.write_picture(picture, sheet)
     if json:
         _shared.answer(figures)
         return
     for note in found.notes:
         _shared.say(f"Note: {note}.")
     _shared.say(
-        f"{counted_samples(len(targets), loaded.shape)} in {where.name}: residual {figures['residual_median']:.1%} "
-        f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
-        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) "
-        f"-> {', '.join(map(str, written))}"
+        f"{text} -> {', '.join(map(str, written))}"
         + (f"; the encoder is kept in {encoder}" if encoder is not None and method != "optimise" else "")
     )
+
+
+def _figures(found: "Inversion", space: str, samples: str) -> tuple[dict[str, Any], str]:
+    """What was found of so many samples, for --json and in words."""
+    figures = {
+        "space": space, "residual_median": float(found.residual.median()), "residual_worst": float(found.residual.max()),
+        "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()), "notes": list(found.notes),
+    }  # fmt: skip
+    text = (
+        f"{samples} in {space}: residual {figures['residual_median']:.1%} of the distance of two samples "
+        f"(worst {figures['residual_worst']:.1%}), "
+        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual)"
+    )
+    return figures, text
 
 
 def _sheet(found: "Inversion", model: "Model", targets: "Tensor", space: str, plain: bool) -> "Image":

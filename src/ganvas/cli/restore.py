@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ganvas.latent.restore import Damage
+    from ganvas.latent.restore import Damage, Restored
     from ganvas.model import Model
     from ganvas.series import Schema
 
@@ -73,7 +73,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
-    from ganvas.errors import GanvasError, counted
+    from ganvas.errors import GanvasError
     from ganvas.latent.invert import seen_shape
     from ganvas.latent.restore import restore
     from ganvas.latent.tools import STARTS
@@ -108,12 +108,27 @@ def run(
     rows = [(name, each[i : i + 8]) for i in range(0, len(originals), 8) for name, each in parts.items()]
     title = f"{done.task}, restored in {where.name}"
     sheet = pictures.sheet([row for _, row in rows], [name for name, _ in rows], title=title, plain=plain)
-    shared.save(out, found)
-    shared.write_picture(picture, sheet)
+    figures, text = _figures(made, done, len(originals))
+    figures["out"] = str(out)
+    with shared.telling(figures, text, json):
+        shared.save(out, found)
+        shared.write_picture(picture, sheet)
+    if json:
+        _shared.answer(figures)
+        return
+    for note in found.notes:
+        _shared.say(f"Note: {note}.")
+    _shared.say(f"{text} -> {out}, {picture}")
+
+
+def _figures(made: "Restored", done: "Damage", n: int) -> tuple[dict[str, Any], str]:
+    """What was found of `n` pictures, for --json and in words."""
+    from ganvas.errors import counted
+
+    found = made.found
     figures: dict[str, Any] = {
-        "n": len(originals), "task": done.task, "residual": float(found.residual.mean()),
-        "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()),
-        "notes": list(found.notes), "out": str(out),
+        "n": n, "task": done.task, "residual": float(found.residual.mean()), "ambiguity": float(found.ambiguity.mean()),
+        "typicality": float(found.typicality.mean()), "notes": list(found.notes),
     }  # fmt: skip
     text = f"residual {figures['residual']:.1%} on what was seen, ambiguity {figures['ambiguity']:.1%}"
     if made.psnr is not None:
@@ -122,12 +137,7 @@ def run(
     if made.class_agreement is not None:
         figures["class_agreement"] = made.class_agreement
         text += f", class agreement {made.class_agreement:.0%}"
-    if json:
-        _shared.answer(figures)
-        return
-    for note in found.notes:
-        _shared.say(f"Note: {note}.")
-    _shared.say(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")
+    return figures, f"{counted(n, 'image')}: {text}"
 
 
 def _check(task: str, damaged: bool, given: "Mapping[str, object]") -> None:
@@ -185,9 +195,6 @@ def _series(
     whole = [] if damaged or schema is None else [("original", schema.decode(samples))]
     parts = [*whole, ("damaged", made.damaged), ("restored", made.series)]
     sheet = pictures.beside(parts, first)
-    pictures.write_table([made.series._replace(schema=undated)], table)
-    _shared.save(out, *made.found)
-    _shared.write_picture(out.with_suffix(".png"), sheet)
     figures: dict[str, Any] = {
         name: sum(float(getattr(each, name)) for each in made.found) / len(made.found)
         for name in ("residual", "ambiguity", "typicality")
@@ -198,19 +205,21 @@ def _series(
         "notes": sorted({note for each in made.found for note in each.notes}),
     }
     figures |= {"error": made.error, "naive": made.naive, "out": str(out)}
+    text = f"{counted(len(samples), 'series', 'series')}: residual {figures['residual']:.1%} on what was seen"
+    if made.error is not None:
+        text += (
+            f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
+        )
+    with _shared.telling(figures, text, json):
+        pictures.write_table([made.series._replace(schema=undated)], table)
+        _shared.save(out, *made.found)
+        _shared.write_picture(out.with_suffix(".png"), sheet)
     if json:
         _shared.answer(figures)
         return
     for note in figures["notes"]:
         _shared.say(f"Note: {note}.")
-    text = f"residual {figures['residual']:.1%} on what was seen"
-    if made.error is not None:
-        text += (
-            f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
-        )
-    _shared.say(
-        f"{counted(len(samples), 'series', 'series')}: {text} -> {out}, {out.with_suffix('.png')}, {table}"
-    )
+    _shared.say(f"{text} -> {out}, {out.with_suffix('.png')}, {table}")
 
 
 def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[Tensor, Tensor]":

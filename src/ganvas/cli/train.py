@@ -1,6 +1,7 @@
 """`ganvas train`"""
 
 import json as json_module
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -129,7 +130,16 @@ def _repeat(
 
 def _check_wandb() -> None:
     """Raise `GanvasError` for settings of wandb in the current folder: of data from anybody they would send the figures and this
-    user's key to a server of theirs. Left out, they would send to the public one what is meant for one of the user's own."""
+    user's key to a server of theirs. Left out, they would send to the public one what is meant for one of the user's own.
+
+    And for the defaults of a run's config that wandb reads there: their names may multiply to gigabytes.
+    """
+    defaults = Path("config-defaults.yaml")
+    if os.path.lexists(defaults):
+        raise GanvasError(
+            f"{defaults} in this folder would be read by wandb, and be part of the run's config. If it is yours, move it while "
+            "you train here: ganvas says all settings itself. If it came with something else, remove it."
+        )
     for place in (Path(folder, "settings") for folder in ("wandb", ".wandb")):
         if place.exists():
             raise GanvasError(

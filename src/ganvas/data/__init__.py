@@ -12,6 +12,7 @@ from ganvas.data.base import Dataset, datasets, find_path
 from ganvas.data.decode import SUFFIXES
 from ganvas.data.fitted import fit
 from ganvas.data.joined import balanced, join
+from ganvas.data.listing import DOCUMENT
 from ganvas.data.loader import Batches
 from ganvas.data.series import Table
 from ganvas.errors import PATH, GanvasError, expect
@@ -145,5 +146,5 @@ def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
         )
     if path is None:
         return hub.load(config, shape)
-    with unchanged(*([] if path.is_dir() else [path])):
+    with unchanged(path / DOCUMENT if path.is_dir() else path):
         return folder.load(path, config, shape)

@@ -1,6 +1,8 @@
 """A model as a folder for the Hugging Face hub: card, config, weights, previews; `ganvas.load` opens the folder, too."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -104,19 +106,32 @@ def login(repo: str) -> Any:
     return hub
 
 
-def upload(folder: Path, repo: str, *, public: bool = False) -> tuple[str, str]:
-    """Create the model `repo` where there is none, private unless `public`, and upload the files; its address and the commit.
+def upload(folder: Path, repo: str, hash: str, *, public: bool = False) -> tuple[str, str]:
+    """Create the model `repo` where there is none, private unless `public`, and upload the files of the model with this hash; its
+    address and the commit.
 
-    Raises `GanvasError` where nobody is logged in, and for what the hub refuses.
+    Raises `GanvasError` where nobody is logged in, for what the hub refuses, and where the folder holds another model by now.
     """
     hub = login(check_name(repo))
-    try:
-        address = hub.create_repo(repo, private=not public, exist_ok=True)
-        done = hub.upload_folder(
-            repo_id=repo, folder_path=folder, allow_patterns=list(FILES), commit_message="A model of ganvas"
-        )
-    except Exception as error:
-        raise explained(error, repo) from error
+    with tempfile.TemporaryDirectory() as own:
+        # A copy: another export may have the same folder, which it replaces as a whole.
+        began = folder.stat().st_ino
+        for name in FILES:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, Path(own, name))
+        found = io.read_json(Path(own, CONFIG), longest=LONGEST_CONFIG).get("hash")
+        if folder.stat().st_ino != began or found != hash:
+            raise GanvasError(
+                f"{folder} was written anew by another command: it holds another model, and nothing was uploaded. Give each a "
+                "folder of its own by --out."
+            )
+        try:
+            address = hub.create_repo(repo, private=not public, exist_ok=True)
+            done = hub.upload_folder(
+                repo_id=repo, folder_path=own, allow_patterns=list(FILES), commit_message="A model of ganvas"
+            )
+        except Exception as error:
+            raise explained(error, repo) from error
     return str(address), str(done.oid)
 
 

@@ -1,6 +1,7 @@
 """What an evaluation leaves in the run folder for the report: pictures, a table, the curve over snapshots."""
 
 import html
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -39,7 +40,14 @@ def picture(run: Run, path: Path) -> bytes | None:
 
 
 def save_artifacts(run: Run, found: Evaluation) -> None:
-    """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism."""
+    """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism.
+
+    Where there are none those of an evaluation before are removed: they would stand below these figures.
+    """
+    run.check_home()
+    for name in ("nearest", "realism"):
+        with suppress(FileNotFoundError):
+            (run.path / "evaluation" / f"{name}.png").unlink()
     if found.samples is None or found.reference is None or not found.reference.is_images:
         return
     if min(len(found.samples), len(found.reference)) <= 5:

@@ -18,7 +18,7 @@ from ganvas.config import to_dict
 from ganvas.errors import GanvasError, printable
 from ganvas.geometry import slerp
 from ganvas.model import Model
-from ganvas.model_data import load_data_of
+from ganvas.model_data import CHANGED, has_changed, load_data_of
 from ganvas.model_file import load
 from ganvas.report import artifacts, verdicts
 from ganvas.runs import Run
@@ -236,12 +236,15 @@ def write_report(run: Run) -> Path:
 
 def _of_series(model: Model) -> list[str]:
     """Fans and spectra of as many drawn and real series; of the drawn ones alone where the data are not at hand."""
-    real, labels = None, None
+    real, labels, words = None, None, list[str]()
     count, numbers = COMPARED, math.prod(model.shape)
     if numbers > WIDE:
         count = arrays.fitting(numbers, NUMBERS, COMPARED, FEWEST)
     with suppress(GanvasError):
         data, config = load_data_of(model, download=False)
+        if has_changed(model, data, config):
+            words = [f"<p>Without real ones: {html.escape(data.name)} {CHANGED}.</p>"]
+            raise GanvasError(CHANGED)
         train, _ = data.split(config.holdout, config.fold)
         rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count]
         found, kinds = train.take(rows)
@@ -252,6 +255,7 @@ def _of_series(model: Model) -> list[str]:
     sets = [("drawn", model.series(count, labels=labels)), *([] if real is None else [("real", real)])]
     said = "the middle 50 and 90 % of the values at every step, and the median"
     return [
+        *words,
         _figure(pictures.png(pictures.fans(sets)), said, "plot"),
         _figure(pictures.png(pictures.spectra(sets)), "mean power at each frequency", "plot"),
     ]

@@ -39,7 +39,7 @@ from ganvas.training.loggers import Audience, Logger, loggers
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
 from ganvas.training.resolve import check_kept, data_config, resolve
-from ganvas.training.start import learned_before
+from ganvas.training.start import begun_with
 
 __all__ = [
     "Logger",
@@ -98,6 +98,7 @@ def train(
     expect(name, (str, type(None)), "name", "the last part of the run folder's name")
     if resume is not None:
         run = open_run(resume)
+        begun = _standing(run)
         config, dataset = _resumed(run, data, more, wanted)
     elif more is not None:
         raise GanvasError(
@@ -126,6 +127,11 @@ def train(
                     path = str(run.path)
                     if taken_over := held.enter_context(run.locked()):
                         notes.append(taken_over)
+                    if resume is not None and _standing(run) != begun:
+                        raise GanvasError(
+                            f"{run.path} was gone on with by another command while this one read its data. Type it again, if "
+                            "more is wanted."
+                        )
             run = Run(Path(dist.share(path)))
             run = run.anchored() if dist.rank() == 0 else run  # other machines need not have the folder
             display = held.enter_context(open_display(quiet=quiet or dist.rank() > 0))
@@ -260,6 +266,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
         label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".") or "run"
     label = label.encode()[:LONGEST_NAME].decode(errors="ignore")
     kept, held = _counts(config, dataset)
+    begun, learned = begun_with(config, dataset)
     info: io.Json = {
         "id": secrets.token_hex(4),  # run folders of one name are many
         "command": command_line(),
@@ -276,8 +283,9 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
             "held_out": held,
             "class_names": list(dataset.class_names),
             "named_from": _here(),
-            **learned_before(config),
+            **({"before": learned} if learned else {}),
         },
+        **({"begun_with": begun} if begun else {}),
     }
     return create_run(out, label, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
 
@@ -288,6 +296,11 @@ def _here() -> str:
         return os.fsencode(os.getcwd()).decode(errors="replace")
     except OSError:
         return ""
+
+
+def _standing(run: Run) -> list[tuple[int, int] | None]:
+    """What changes where a run is trained on, or told another budget."""
+    return [io.stamp(path) for path in (run.config_path, run.state_path)]
 
 
 def _is_empty(data: Source) -> bool:

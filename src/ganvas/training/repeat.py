@@ -99,20 +99,21 @@ def repeat(
             n = n or affordable(dataset, SMALL_N)
             fingerprint = dataset.fingerprint
             del dataset  # each run holds its own
-        # As the first run reads them: series are scaled by the fold that is trained on.
-        elif plan(data, first)[1].fingerprint != fingerprint:
-            raise GanvasError(
-                f"The data have changed since the series began, before run {i + 1} of {count}: nothing is averaged over runs of "
-                f"different data. Whole runs:{_named(results)}. Leave the data as they are and start the series again."
-            )
         result = train(data, asked, out=out, name=name, report=report, quiet=quiet, log=log)
         if result.stopped == "interrupted":
             raise Interrupted(
                 f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{_named(results)}. "
                 f"The one that was stopped resumes with: ganvas train --resume {result.run.path}"
             )
-        results.append(result)
         found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)
+        # As the first run reads them: series are scaled by the fold that is trained on.
+        if plan(data, first)[1].fingerprint != fingerprint:
+            raise GanvasError(
+                f"The data have changed since the series began, in run {i + 1} of {count} at the latest: nothing is averaged "
+                f"over runs of different data. Whole runs:{_named(results)}. Leave the data as they are and start the series "
+                "again."
+            )
+        results.append(result)
         result.run.append_metrics([row.to_json() for row in found.rows])
         for row in found.rows:
             values.setdefault(row.metric, []).append(row.value)

@@ -32,6 +32,7 @@ from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features.select import how_many
 from ganvas.losses import augmentations
+from ganvas.model import check_opens
 from ganvas.networks import build_generator, families
 from ganvas.networks.projected import guide_of
 from ganvas.options import Source, TrainOptions
@@ -478,6 +479,8 @@ def _check(config: Config, dataset: Dataset) -> Config:
         balanced(dataset)
     config = method.spelled_out(config, spec)
     check_kept(config, spec)
+    wanted = "Its file would not open, for there is a bound by its size. Take a wider network, or larger chunks of series"
+    check_opens(wanted, config.network, spec.shape, spec.num_classes)
     return config
 
 

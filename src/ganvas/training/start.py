@@ -97,16 +97,31 @@ def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset
             )
 
 
-def learned_before(config: Config) -> dict[str, object]:
-    """What the model had learned from that a training begins with, as its files say it under `data`."""
+def begun_with(config: Config, dataset: Dataset) -> tuple[str, list[list[object]]]:
+    """The hash of the model that a training begins with, and what that had learned from; empty where there is none.
+
+    Raises `GanvasError` for one that is not held out as the data will be: it may be another one than the networks were taken of.
+    """
     place = config.training.start or config.method.options.get("autoencoder")
-    known = load(place, device="cpu", critic=False).info.data if place else None
-    return {"before": [list(each) for each in known.learned]} if known and known.learned else {}
+    if not place:
+        return "", []
+    model = load(place, device="cpu", critic=False)
+    check_held_out(model, place, config.data, dataset)
+    known = model.info.data
+    return model.hash, [list(each) for each in known.learned] if known else []
 
 
-def begin(method: Method, place: str) -> None:
-    """Give the networks of a new training the weights of the model at `place`; a critic of another kind stays as it is."""
+def begin(method: Method, place: str, known: str) -> None:
+    """Give the networks of a new training the weights of the model at `place`; a critic of another kind stays as it is.
+
+    Raises `GanvasError` for a model with another hash than `known`, if any: what it has learned from was not looked at.
+    """
     model = load(place, device="cpu")
+    if known and model.hash != known:
+        raise GanvasError(
+            f"{place} holds another model than this run is to begin with ({model.hash}, it was {known}). Bring it back, or start "
+            "a new run."
+        )
     if not _fits(method.networks["generator"], model.generator):
         raise GanvasError(
             f"--start {place}: the settings ask for another generator than the model has. Omit --set network..."

@@ -254,7 +254,13 @@ class Page:
         if self._jobs or not wanted():
             return False
         async with self.source.drawing:
-            if self.source.opened != newest:
+            opened = self.source.opened
+            older = opened is not None and snapshot.name < opened[0].name and opened[0].exists()
+            if (
+                older or self._jobs >= MOST_JOBS
+            ):  # another page has opened one since, or nothing more is begun
+                return False
+            if opened != newest:
                 found = await self.work(f"opening snapshot {snapshot.name}", self.source.opener, snapshot)
                 if found is None:
                     return True

@@ -73,20 +73,25 @@ def build(page: Page) -> None:
             chosen.tooltip("what new samples are drawn with, at about ten runs of the network")
 
             async def new() -> None:
-                seed = session.state.seed % LAST + 1  # no recipe holds one beyond
-                found = await page.work(
-                    f"drawing by {chosen.value}",
-                    session.renderer.drawn_by,
-                    chosen.value,
-                    seed,
-                    session.state.label,
-                )
-                if found is not None:
-                    kept = replace(
-                        found, moves=session.state.moves, locks=session.state.locks, noise=session.state.noise,
-                        truncation=session.state.truncation,
-                    )  # fmt: skip
-                    await page.step(f"new sample by {chosen.value}", kept)
+                wanted = chosen.value
+
+                def draw() -> State:
+                    # Asked when its turn comes: before it another new sample may be drawn. No recipe holds a seed beyond LAST.
+                    now = session.state
+                    return session.renderer.drawn_by(wanted, now.seed % LAST + 1, now.label)
+
+                while True:
+                    label = session.state.label
+                    found = await page.work(f"drawing by {wanted}", draw)
+                    if found is None:
+                        return
+                    if session.state.label == label:  # else another class was chosen meanwhile
+                        break
+                kept = replace(
+                    found, moves=session.state.moves, locks=session.state.locks, noise=session.state.noise,
+                    truncation=session.state.truncation,
+                )  # fmt: skip
+                await page.step(f"new sample by {wanted}", kept)
 
             ui.button("New", icon="casino", on_click=new).props(
                 "dense no-caps unelevated data-id=do-new"

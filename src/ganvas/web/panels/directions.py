@@ -108,7 +108,7 @@ def build(page: Page) -> None:
         looked, wanted = session.renderer, method.value
         note.set_text("What they do is being measured; they can be moved meanwhile.")
         found = await page.aside(looked.directions, wanted)
-        note.set_text("")
+        note.set_text(keeps())
         if session.renderer is not looked or session.method != wanted:
             return
         for each in found:
@@ -129,9 +129,12 @@ def build(page: Page) -> None:
 
     def kept() -> None:
         """Show what is locked: a step back, a recipe, or locking that failed leave something else there."""
+        locks.set_value([*session.state.locks])
+        note.set_text(keeps())
+
+    def keeps() -> str:
         now = session.state.locks
-        locks.set_value([*now])
-        note.set_text(f"Sliders keep {', '.join(now)} (conditional projection)." if now else "")
+        return f"Sliders keep {', '.join(now)} (conditional projection)." if now else ""
 
     method.on_value_change(choose)
     locks.on_value_change(lock)

@@ -79,6 +79,8 @@ def build(page: Page) -> None:
         page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}
         if shown_bookmarks != session.bookmarks:
             await show_bookmarks(list(session.bookmarks))
+            if session.history is not history:
+                return
         tree.clear()
         with tree:
             for step in reversed(wanted):

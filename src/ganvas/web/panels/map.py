@@ -152,9 +152,11 @@ def build(page: Page) -> None:
             return found.at(session.renderer.view.gauge.features(images)).tolist()
 
         async def trace() -> None:
-            shown["way"] = await page.aside(places)
-            if "chart" in shown:
-                where()
+            way = await page.aside(places)
+            if stays() and shown["map"] is found:  # else the next way, or map, may be there already
+                shown["way"] = way
+                if "chart" in shown:
+                    where()
 
         await page.behind(trace)
 

@@ -43,28 +43,26 @@ def build(page: Page) -> None:
         before = ui.element("img").props('width=140 alt="" data-id=uploaded')
         after = ui.element("img").props('width=140 alt="" data-id=found')
 
-    def search(renderer: Renderer, *asked: Any) -> tuple[State, float, Tensor]:
-        state, residual = renderer.inverted(*asked)
-        return state, residual, renderer.draw([state])[0]
+    def search(
+        renderer: Renderer, content: bytes, light: bool, *asked: Any
+    ) -> tuple[Tensor, State, float, Tensor]:
+        image = read_image(content, model.shape, light, model.info.white)
+        state, residual = renderer.inverted(image, *asked)
+        return image, state, residual, renderer.draw([state])[0]
 
     async def look() -> None:
         if "content" not in given:
             page.tell("Choose a picture first.", "warning")
             return
-        content = given["content"]
-        asked = (content, model.shape, negative.value, model.info.white)
-        image = await page.work("reading the picture", read_image, *asked)
-        if image is None:
-            return
-        before.props["src"] = image_url(image)
-        before.update()
-        wanted = task.value  # another one may be chosen meanwhile
-        found = await page.work("looking for it", search, session.renderer, image, wanted, hidden.value)
+        # As they are at the click: other ones may be chosen, or another picture given, before its turn comes.
+        wanted, asked = task.value, (given["content"], negative.value, task.value, hidden.value)
+        found = await page.work("looking for it", search, session.renderer, *asked)
         if found is None:
             return
-        state, residual, drawn = found
-        after.props["src"] = image_url(drawn)
-        after.update()
+        image, state, residual, drawn = found
+        for shown, content in ((before, image), (after, drawn)):
+            shown.props["src"] = image_url(content)
+            shown.update()
         unit = "of what was seen, " if wanted != "none" else ""
         words.set_text(
             f"{unit}residual {residual:.0%} of the distance of two samples (0 %: exact; 100 %: as unlike as another sample)"

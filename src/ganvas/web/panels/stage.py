@@ -35,6 +35,7 @@ def build(page: Page) -> None:
         renderer, a = page.session.renderer, page.session.pinned
         other.set_visibility(a is not None)
         if a is not None and shown != (renderer.hash, a, renderer.gauge.known):
+            known = renderer.gauge.known
             image = await page.aside(renderer.draw, [a])
             found = await page.aside(renderer.quality, a)
             if page.session.renderer is not renderer or page.session.pinned != a:
@@ -43,7 +44,7 @@ def build(page: Page) -> None:
             pinned.update()
             realism = "" if math.isnan(found.realism) else f"realism {found.realism:.0%}, "
             about.set_text(f"A: {realism}manifold {found.manifold:.0%}")
-            shown = (renderer.hash, a, renderer.gauge.known)
+            shown = (renderer.hash, a, known)
 
     async def compared() -> None:
         await page.behind(compare)
@@ -66,9 +67,16 @@ def _quality(page: Page) -> None:
             ui.element("div").classes("g-grow")
 
             async def repair() -> None:
-                state = await page.work("repairing", page.session.renderer.repaired, page.session.state)
-                if state is not None:
-                    await page.step("repaired", state)
+                began = page.session.state
+                state = await page.work("repairing", page.session.renderer.repaired, began)
+                if state is None:
+                    return
+                if page.session.state is not began:
+                    page.tell(
+                        "Not repaired: the page went on meanwhile. Click Repair where it is now.", "warning"
+                    )
+                    return
+                await page.step("repaired", state)
 
             ui.button("Repair", icon="auto_fix_high", on_click=repair).props(
                 "dense flat no-caps data-id=do-repair"
@@ -101,14 +109,12 @@ def _quality(page: Page) -> None:
             nearest = ui.element("img").classes("pixel").props('width=56 alt="the nearest real image"')
             nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
         nearest.set_visibility(False)
-        if page.session.renderer.ratio is None:
-            how = "run ganvas calibrate on this model"
-            if page.session.renderer.model.path is None:
-                how = "ganvas.explore(model, ratio=ganvas.fit_ratio(space, real))"
-            ui.label(
-                "Realism is the critic's word where there is one, not calibrated: "
-                f"{how} for log p_data / p_G."
-            ).classes("small soft")
+        how = "run ganvas calibrate on this model"
+        if page.session.renderer.model.path is None:
+            how = "ganvas.explore(model, ratio=ganvas.fit_ratio(space, real))"
+        uncalibrated = ui.label(
+            f"Realism is the critic's word where there is one, not calibrated: {how} for log p_data / p_G."
+        ).classes("small soft")
 
     told: dict[str, Likeness | None] = {}
     """By the hash of the model: the page may continue with a newer snapshot."""
@@ -162,6 +168,7 @@ def _quality(page: Page) -> None:
             unknown = "it judges series, not their curves" if renderer.plots else "no critic"
             label.set_text(unknown if math.isnan(value) else f"{value:.0%}{extra}")
         verdict.set_text(found.words if found.warnings or renderer.gauge.tells else "among the usual ones")
+        uncalibrated.set_visibility(renderer.ratio is None)
         few.set_visibility(renderer.slow and renderer.gauge.known < FEW)
         few_words.set_text(_few(renderer))
         shown_words["off"] = bool(found.warnings)
@@ -232,7 +239,7 @@ def _neighbours(page: Page) -> None:
             return
         states = [*found[:HERE], state, *found[HERE:]]
         images = await page.aside(renderer.thumbs, states, AROUND, stays)
-        if session.renderer is not renderer:
+        if not stays():  # those of where the page is now may be there already
             return
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):

@@ -95,19 +95,15 @@ def build(page: Page) -> None:
         field.on_value_change(changed)
 
     async def look() -> None:
-        found = await page.work("drawing the preview", film, session.renderer.view, timeline(PREVIEW))
+        whole, renderer = timeline(), session.renderer  # they may be others when it is drawn
+        found = await page.work("drawing the preview", film, renderer.view, timeline(PREVIEW))
         if found is not None:
             drawn, variation = found
-            content = await page.aside(
-                pictures.animation, drawn, ".webp", max(4.0, timeline().fps * len(drawn) / timeline().frames)
-            )
+            pace = max(4.0, whole.fps * len(drawn) / whole.frames)
+            content = await page.aside(pictures.animation, drawn, ".webp", pace)
             preview.props["src"] = pictures.data_url(content, "image/webp")
             preview.update()
-            coarse = (
-                ""
-                if session.renderer.view is session.renderer
-                else "; coarse pictures, the film has whole ones"
-            )
+            coarse = "" if renderer.view is renderer else "; coarse pictures, the film has whole ones"
             note.set_text(f"steps vary by {variation:.1%} of their mean{coarse}")
 
     async def export(suffix: str) -> None:
