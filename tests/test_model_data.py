@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ganvas.features import open_extractor
 from ganvas.metrics.evaluate import Size, _open_real, evaluate
 from ganvas.model import DataReference, Model, ModelInfo
 from ganvas.model_data import (
+    CHANGED,
     class_names,
     classifier_of,
     config_for,
@@ -32,6 +34,7 @@ from ganvas.model_data import (
 from ganvas.networks import GeneratorBase, build_generator
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
+from tests.conftest import TINY
 from tests.latent.test_space import ours
 
 HOLDOUT = 0.2
@@ -366,3 +369,16 @@ def test_classes_have_no_names_of_others() -> None:
     config = NetworkConfig("dcgan", latent_dim=4, conditional=True, generator={"channels": 2})
     generator = build_generator(config, (1, 28, 28), 12)
     assert class_names(replace(found, generator=generator, info=info)) == ()
+
+
+def test_pictures_that_have_changed_since_are_said_to(tmp_path: Path) -> None:
+    """A map of others told of holes in what the model draws."""
+    rng, source = np.random.default_rng(0), tmp_path / "im.npy"
+    np.save(source, rng.integers(0, 99, (64, 8, 8), np.uint8))
+    asked: Any = {
+        "kimg": 0.064, "batch": 16, "device": "cpu", "quiet": True, "report": False, "settings": TINY,
+    }  # fmt: skip
+    model = ganvas.load(ganvas.train(str(source), out=tmp_path / "runs", **asked).run.path, device="cpu")
+    assert "has changed since" not in real_images_of(model, 20)[1]
+    np.save(source, rng.integers(99, 255, (64, 8, 8), np.uint8))
+    assert real_images_of(model, 20)[1].endswith(f"images of im; im {CHANGED}")

@@ -375,6 +375,20 @@ def test_a_model_that_is_replaced_while_it_is_read_is_of_one_snapshot(
     assert hash_of(found.critic) == hash_of(wanted.critic)
 
 
+def test_a_critic_of_another_snapshot_is_refused(
+    tiny_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken without a word: figures of an autoencoder with another's encoder were lower by what no one could see."""
+    old, new = tiny_train(kimg=1.024).run.snapshots
+    folder = tmp_path / "model"
+    shutil.copytree(new, folder)
+    shutil.copy(old / "critic.safetensors", folder)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(GanvasError, match=r"of different snapshots: generator of .* kimg, critic of "):
+        ganvas.load(folder, device="cpu")
+    assert ganvas.load(folder, device="cpu", critic=False).critic is None
+
+
 def test_a_critic_that_nobody_asks_for_is_not_read(trained: Result, tmp_path: Path) -> None:
     """Whether it is of the same snapshot is asked where it was read alone."""
     folder = tmp_path / "model"

@@ -154,13 +154,14 @@ def real_images_of(
     `more_than` so many.
     """
     try:
-        found, _ = load_data_of(model, data, download=False)
+        found, config = load_data_of(model, data, download=False)
         if len(found) <= more_than:
             raise GanvasError(
                 f"{found.name} holds {counted(len(found), 'image')}, and more than {more_than} are needed."
             )
         rows, shares = _compared(model, found, count, seed)
-        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}{shares}"
+        changed = f"; {found.name} {CHANGED}" if has_changed(model, found, config) else ""
+        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}{shares}{changed}"
     except GanvasError as error:
         if data:
             raise

@@ -89,7 +89,7 @@ def _own(file: Path, critic: bool) -> Model:
     """A model that ganvas wrote, on the CPU.
 
     Read again where its files were replaced meanwhile, as a training does with its best snapshot and with one that is written
-    again: the critic would be that of another generator.
+    again: the critic would be that of another generator. Raises `GanvasError` for one that stays so.
     """
     for last in (False, False, True):
         before = _standing(file)
@@ -99,7 +99,14 @@ def _own(file: Path, critic: bool) -> Model:
             if last or _standing(file) == before:
                 raise
         else:
-            if last or (_standing(file) == before and _of_one_time(file, critic)):
+            if (stays := _standing(file) == before) and not (told := _of_other_times(file, critic)):
+                return found
+            if last and stays:
+                raise GanvasError(
+                    f"{file.parent} holds networks of different snapshots: {told}. Bring back those of one, or take away what is "
+                    "beside the generator."
+                )
+            if last:
                 return found
         time.sleep(PAUSE)
     raise AssertionError("the last one returns or raises")
@@ -111,15 +118,19 @@ def _standing(file: Path) -> list[tuple[int, int] | None]:
     return [io.stamp(path) for path in (file, *beside)]
 
 
-def _of_one_time(file: Path, critic: bool) -> bool:
-    """Whether a generator and the networks that were read beside it are as far trained, as far as their files say."""
-    told = set()
+def _of_other_times(file: Path, critic: bool) -> str:
+    """How far a generator and the networks that were read beside it are trained, in words, where their files differ in that."""
+    told = dict[str, str]()
     for name in (file.stem, *(["critic"] if critic else []), "encoder"):
         with suppress(GanvasError):  # there is none, or nobody has asked what it is
             header = io.read_header(file.with_name(f"{name}.safetensors"))
             if "job" not in header:  # an encoder that `ganvas invert` trained and kept there
-                told.add(str(header.get("kimg")))
-    return len(told) <= 1
+                told[name] = str(header.get("kimg"))
+    return (
+        ", ".join(f"{name} of {kimg:.20} kimg" for name, kimg in told.items())
+        if len({*told.values()}) > 1
+        else ""
+    )
 
 
 def _read(file: Path, critic: bool) -> Model:

@@ -61,7 +61,7 @@ def run(
         )  # fmt: skip
     counts = {"trained_on": len(train), "held_out": len(held_out)}
     classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed, **counts})
-    identity = classifier.load(path, torch.device("cpu")).id
+    identity = classifier.load(path, torch.device("cpu")).id  # that it opens
     if json:
         _shared.answer({"out": str(path), "id": identity, "accuracy": trained.accuracy})
         return

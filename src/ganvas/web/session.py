@@ -199,7 +199,7 @@ class Session:
             move = moves.get(each.name)
             name = each.name if move is None or self._moves(each, move) else self._free(each.name)
             added[name] = each if name == each.name else replace(each, name=name)
-        self._fill({**added}, [d for d in self.tray.values() if d is not None])
+        self._fill({**added}, [each for each in list(self.tray.values()) if each is not None])
         return [*added.values()]
 
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
@@ -229,7 +229,9 @@ class Session:
     def _came(self, name: str, locks: tuple[str, ...] | None = None, like: Move | None = None) -> Move | None:
         """A slider that came with a recipe, as it moved last; with `locks`, while these were locked. Another recipe may have had
         one of its name: `like` is what it was at another time."""
-        states = [*reversed(self.history.trail()), *(step.state for step in self.history.steps.values())]
+        # A list at once: this is asked in threads, and the page goes on.
+        steps = list(self.history.steps.values())
+        states = [*reversed(self.history.trail()), *(step.state for step in steps)]
         kept = (state.moves for state in states if locks is None or state.locks == locks)
         return next(
             (
