@@ -387,6 +387,13 @@ def test_a_critic_of_another_snapshot_is_refused(
     with pytest.raises(GanvasError, match=r"of different snapshots: generator of .* kimg, critic of "):
         ganvas.load(folder, device="cpu")
     assert ganvas.load(folder, device="cpu", critic=False).critic is None
+    # What lies beside a file that brings its own is another model's.
+    whole = ganvas.load(new, device="cpu")
+    whole.save(folder / "mine.safetensors", critic=True)
+    opened = ganvas.load(folder / "mine.safetensors", device="cpu")
+    assert opened.critic is not None
+    assert whole.critic is not None
+    assert hash_of(opened.critic) == hash_of(whole.critic)
 
 
 def test_a_critic_that_nobody_asks_for_is_not_read(trained: Result, tmp_path: Path) -> None:

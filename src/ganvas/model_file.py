@@ -120,8 +120,13 @@ def _standing(file: Path) -> list[tuple[int, int] | None]:
 
 def _of_other_times(file: Path, critic: bool) -> str:
     """How far a generator and the networks that were read beside it are trained, in words, where their files differ in that."""
-    told = dict[str, str]()
-    for name in (file.stem, *(["critic"] if critic else []), "encoder"):
+    own = io.read_header(file)
+    told, beside = {file.stem: str(own.get("kimg"))}, list[str]()
+    if critic and own.get("with_critic") is not True:
+        beside.append("critic")
+    if file.name == "generator.safetensors" and own.get("with_encoder") is not True:
+        beside.append("encoder")
+    for name in beside:
         with suppress(GanvasError):  # there is none, or nobody has asked what it is
             header = io.read_header(file.with_name(f"{name}.safetensors"))
             if "job" not in header:  # an encoder that `ganvas invert` trained and kept there

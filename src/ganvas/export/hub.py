@@ -115,12 +115,12 @@ def upload(folder: Path, repo: str, hash: str, *, public: bool = False) -> tuple
     hub = login(check_name(repo))
     with tempfile.TemporaryDirectory() as own:
         # A copy: another export may have the same folder, which it replaces as a whole.
-        began = folder.stat().st_ino
+        held = [_held(folder)]
         for name in FILES:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, Path(own, name))
-        found = io.read_json(Path(own, CONFIG), longest=LONGEST_CONFIG).get("hash")
-        if folder.stat().st_ino != began or found != hash:
+        held += [_held(Path(own)), _held(folder)]
+        if {*held} != {hash}:
             raise GanvasError(
                 f"{folder} was written anew by another command: it holds another model, and nothing was uploaded. Give each a "
                 "folder of its own by --out."
@@ -133,6 +133,11 @@ def upload(folder: Path, repo: str, hash: str, *, public: bool = False) -> tuple
         except Exception as error:
             raise explained(error, repo) from error
     return str(address), str(done.oid)
+
+
+def _held(folder: Path) -> str:
+    """The hash of the model that a folder says it holds."""
+    return str(io.read_json(folder / CONFIG, longest=LONGEST_CONFIG).get("hash"))
 
 
 def shared(info: ModelInfo) -> ModelInfo:

@@ -255,7 +255,7 @@ class Page:
             return False
         async with self.source.drawing:
             opened = self.source.opened
-            older = opened is not None and snapshot.name < opened[0].name and opened[0].exists()
+            older = opened is not None and int(snapshot.name) < int(opened[0].name) and opened[0].exists()
             if (
                 older or self._jobs >= MOST_JOBS
             ):  # another page has opened one since, or nothing more is begun
