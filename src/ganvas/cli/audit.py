@@ -74,7 +74,7 @@ def run(
         _shared.say(note, beside=True)
     document = found.to_json()
     shown = picture(found)
-    if kept is not None:
+    if kept is not None and kept.snapshots[-1:] == snapshots[-1:]:  # else which of them it was is not known
         document["snapshot"] = snapshots[-1].name
     with ExitStack() as last:
         # Whatever cannot be written of them: they may have taken hours.
