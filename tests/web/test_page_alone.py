@@ -113,6 +113,25 @@ def test_what_is_kept_while_it_is_opened_stays(
     asyncio.run(scene())
 
 
+def test_what_still_goes_on_is_said(
+    small: Renderer, opened: Callable[[Source], Page], called: list[str]
+) -> None:
+    """When a whole picture was drawn nothing said any more that a film of a minute was."""
+
+    async def scene() -> None:
+        page, done = opened(Source(small)), threading.Event()
+        film = asyncio.create_task(page.work("drawing a film", done.wait, PATIENCE))
+        await asyncio.sleep(0.05)
+        with page._busy("drawing the whole picture"):
+            assert "whole picture" in called[-1]
+        assert "drawing a film" in called[-1]
+        done.set()
+        await film
+        assert called[-1] == 'ganvas.busy("")'
+
+    asyncio.run(scene())
+
+
 def test_nothing_of_the_old_one_can_be_clicked(fashion: Renderer, opened: Callable[[Source], Page]) -> None:
     async def scene() -> None:
         page = opened(Source(fashion, opened=NEWEST))

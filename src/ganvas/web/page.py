@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from nicegui import background_tasks, events, ui
@@ -83,6 +84,8 @@ class Page:
         """Whether the address holds the recipe."""
         self._drawing = asyncio.Lock()
         self._one, self._jobs = asyncio.Lock(), 0
+        self._doing: list[str] = []
+        """What takes a while now, in words."""
         self._turn = 0
         """Counts the pictures that were asked for: what is drawn for an older one is not wanted any more."""
         self._look, self.settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
@@ -119,9 +122,8 @@ class Page:
         if turn != self._turn:
             return
         renderer, state = self.session.renderer, self.session.state
-        self.call("busy", "drawing the whole picture")
-        image = await self._drawn(renderer.draw_while, state, lambda: turn == self._turn)
-        self.call("busy", "")
+        with self._busy("drawing the whole picture"):
+            image = await self._drawn(renderer.draw_while, state, lambda: turn == self._turn)
         if image is not None and turn == self._turn:
             self.call("show", image_url(image), False)
             self.look()
@@ -235,14 +237,24 @@ class Page:
             async with self._one, self.source.jobs:
                 if self.client.is_deleted:  # nobody waits for it any more
                     return None
-                self.call("busy", what)
-                return await self.aside(job, *given)
+                with self._busy(what):
+                    return await self.aside(job, *given)
         except Exception as error:
             self.tell(_words(error), "negative")
             return None
         finally:
             self._jobs -= 1
-            self.call("busy", "")
+
+    @contextmanager
+    def _busy(self, what: str) -> Iterator[None]:
+        """Say what is being done; when it is done, what else is."""
+        self._doing.append(what)
+        self.call("busy", what)
+        try:
+            yield
+        finally:
+            self._doing.remove(what)
+            self.call("busy", self._doing[-1] if self._doing else "")
 
     async def follow(self, newest: Written, wanted: Callable[[], bool] = lambda: True) -> bool:
         """Continue with a newer snapshot of the run, which is opened once for all pages.

@@ -297,9 +297,9 @@ class Session:
             moves.append(replace(move, layers=(known.layers if known else ()) or self.layers))
         return replace(self.state, moves=tuple(moves))
 
-    def lock(self, names: Sequence[str]) -> State:
-        """The state with other locks: every slider's direction is made anew."""
-        state = replace(self.state, locks=tuple(names))
+    def lock(self, names: Sequence[str], of: State | None = None) -> State:
+        """The state, or another one `of` this space, with other locks: every slider's direction is made anew."""
+        state = replace(of or self.state, locks=tuple(names))
         check_state(state)
         moves = []
         for move in state.moves:

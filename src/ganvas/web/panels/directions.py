@@ -179,7 +179,7 @@ async def locked(page: Page, names: tuple[str, ...]) -> State | None:
     """
     while True:
         began = page.session.state
-        state: State | None = await page.work("locking", page.session.lock, names)
+        state: State | None = await page.work("locking", page.session.lock, names, began)
         if state is None or page.session.state is began:
             return state
 
