@@ -87,6 +87,21 @@ def test_other_defaults_of_torch_are_refused(
         switch(usual)
 
 
+def test_fewer_digits_by_the_caller_are_refused(tmp_path: Path) -> None:
+    """Features in bf16 were kept under the key of those in fp32, for every command to come."""
+    known = ganvas.load("fashion", device="cpu")
+    for call in (
+        lambda: known.sample(2),
+        lambda: ganvas.evaluate(known, "digits", "frechet", n=50),
+        lambda: ganvas.evaluate("fashion", n=50),
+        lambda: ganvas.train("digits", kimg=0.1, out=tmp_path),
+    ):
+        with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(GanvasError, match="autocast is on"):
+            call()
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.autocast("cpu", enabled=False):
+        assert known.sample(2, seed=3).equal(ganvas.load("fashion", device="cpu").sample(2, seed=3))
+
+
 @pytest.mark.parametrize("number", ["x", "", "-1", "7"])
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
     """A traceback: a number that is none, or one of a process without a GPU of its own."""

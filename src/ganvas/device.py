@@ -30,7 +30,8 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def check_defaults() -> None:
-    """Raise `GanvasError` where torch makes other tensors than usual: a seed would draw other numbers, and layers not fit."""
+    """Raise `GanvasError` where torch makes other tensors than usual, or computes with fewer digits: a seed would draw other
+    numbers, and layers not fit."""
     if torch.get_default_dtype() != torch.float32:
         raise GanvasError(
             f"torch's default dtype is {torch.get_default_dtype()}, and ganvas computes in float32: "
@@ -42,6 +43,12 @@ def check_defaults() -> None:
             f"torch's default device is {usual}, and ganvas is told where to compute by device=: "
             'call torch.set_default_device("cpu").'
         )
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            raise GanvasError(
+                f"torch.autocast is on ({kind}): a seed would draw other samples, and figures be of other features. "
+                f'Call it outside, or inside torch.autocast("{kind}", enabled=False).'
+            )
 
 
 def has_fast_bf16(device: torch.device) -> bool:

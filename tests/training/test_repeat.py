@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import statistics
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
+from ganvas.training import Result
 from ganvas.training.gan import GanMethod
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
@@ -70,6 +73,29 @@ def test_runs_of_different_data_are_not_averaged(asked: dict[str, int], last: bo
         )  # fmt: skip
     kept = sorted((tmp_path / "runs").iterdir())
     assert [(each / "metrics.jsonl").is_file() for each in kept] == ([True, False] if last else [False])
+
+
+def test_runs_that_begin_with_different_models_are_not_averaged(trained: Result, tmp_path: Path) -> None:
+    """`--start RUN` while that trains: a mean over what begins here and there, without a word."""
+    place, other = tmp_path / "model", ganvas.load(trained.run.path, device="cpu")
+    shutil.copytree(trained.run.snapshots[-1], place)
+
+    class Replaces(ganvas.Logger):
+        def on_end(self, step: int, stopped: str) -> None:
+            with torch.no_grad():
+                next(other.generator.parameters()).add_(1)
+            other.save(tmp_path / "other.safetensors")
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            shutil.move(tmp_path / "other.safetensors", place / "generator.safetensors")
+
+    with pytest.raises(
+        GanvasError, match=r"begins with has changed .* in run 2 of 2: .* Whole runs: \S*00000-x\. "
+    ):
+        repeat(
+            "digits", seeds=2, start=str(place), n=200, kimg=0.032, batch=32, device="cpu", out=tmp_path / "runs", name="x",
+            quiet=True, report=False, log=[Replaces()],
+        )  # fmt: skip
 
 
 def test_folds_of_series_are_of_the_same_data(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def repeat(
         arrays.seed(seed + count - 1, "The last of the seeds")
     results: list[Result] = []
     values, floors, beside = (dict[str, list[float]]() for _ in range(3))
-    floor_n = 0
+    floor_n, begun = 0, ("", "")
     for i in range(count):
         changes = {"data.holdout": 1 / folds, "data.fold": i} if folds else {}
         asked = replace(
@@ -105,12 +105,19 @@ def repeat(
                 f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{_named(results)}. "
                 f"The one that was stopped resumes with: ganvas train --resume {result.run.path}"
             )
+        begun = begun if i else _begun(result)
         found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)
         # As the first run reads them: series are scaled by the fold that is trained on.
         if plan(data, first)[1].fingerprint != fingerprint:
             raise GanvasError(
                 f"The data have changed since the series began, in run {i + 1} of {count} at the latest: nothing is averaged "
                 f"over runs of different data. Whole runs:{_named(results)}. Leave the data as they are and start the series "
+                "again."
+            )
+        if begun != _begun(result):
+            raise GanvasError(
+                f"The model that each run begins with has changed since the series began, in run {i + 1} of {count}: nothing is "
+                f"averaged. Whole runs:{_named(results)}. Give one that stays, say a snapshot of a run, and start the series "
                 "again."
             )
         results.append(result)
@@ -123,8 +130,8 @@ def repeat(
             floor_n = max(floor_n, row.floor_n)
     # What could not be had of one run has no mean.
     values = {name: each for name, each in values.items() if len(each) == count}
-    begun = results[0].run.path
-    path = begun.with_name(f"{begun.name}-{'folds' if folds else 'seeds'}-{count}.json")
+    first_run = results[0].run.path
+    path = first_run.with_name(f"{first_run.name}-{'folds' if folds else 'seeds'}-{count}.json")
     rows = {
         name: {
             "mean": statistics.mean(each),
@@ -138,6 +145,12 @@ def repeat(
     runs = [str(result.run.path) for result in results]
     io.write_json(path, {"runs": runs, "n": n, "floor_n": floor_n, "metrics": rows})
     return Repeated(results, values, floors, floor_n, beside, path)
+
+
+def _begun(result: Result) -> tuple[str, str]:
+    """The hash of the model that a run began with, and that of its autoencoder."""
+    info = result.run.info
+    return str(info.get("begun_with", "")), str(result.run.config.method.options.get("hash", ""))
 
 
 def _named(results: list[Result]) -> str:
