@@ -113,6 +113,18 @@ def test_what_is_kept_while_it_is_opened_stays(
     asyncio.run(scene())
 
 
+def test_what_cannot_be_drawn_is_shown_without_a_picture(
+    small: Renderer, opened: Callable[[Source], Page]
+) -> None:
+    """One bookmark of a recipe from anybody kept the whole list, and the steps, from being shown, for good."""
+
+    async def scene() -> None:
+        found = await opened(Source(small)).thumbs_of([State(), State(label=999), State(3)])
+        assert [bool(each) for each in found] == [True, False, True]
+
+    asyncio.run(scene())
+
+
 def test_what_still_goes_on_is_said(
     small: Renderer, opened: Callable[[Source], Page], called: list[str]
 ) -> None:

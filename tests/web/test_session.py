@@ -16,7 +16,18 @@ from ganvas.web.page import Gone, Page
 from ganvas.web.panels.directions import _move, locked
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session, check_directions
-from ganvas.web.state import MOST, Recipe, State, from_bytes, from_text, move_of, pack, to_json, to_text
+from ganvas.web.state import (
+    MOST,
+    Recipe,
+    State,
+    Timeline,
+    from_bytes,
+    from_text,
+    move_of,
+    pack,
+    to_json,
+    to_text,
+)
 
 
 def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
@@ -271,6 +282,26 @@ def test_what_is_learned_anew_has_a_slider_of_its_own(fashion: Renderer) -> None
     assert session.state == before
     session.commit("all sliders at 0", replace(session.state, moves=()))
     assert [each.name for each in session.add([other])] == ["marked"], "nothing moves by that name"
+
+
+def test_a_recipe_is_opened_beside_what_is_kept(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bookmarks and key frames of the page were gone, and no step back brought them."""
+    session = Session(fashion)
+    session.bookmark("mine")
+    session.add_key()
+    plain = replace(session.recipe, state=State(9), bookmarks=(), timeline=Timeline(fps=12.0))
+    session.open(plain)
+    assert [name for name, _ in session.bookmarks] == ["mine"]
+    assert (session.timeline.keys, session.timeline.fps) == ((State(),), 12.0)
+    theirs = replace(plain, bookmarks=(("theirs", State(8)),), timeline=Timeline(keys=(State(7),)))
+    for _ in range(2):
+        session.open(theirs)
+        assert session.bookmarks == [("theirs", State(8)), ("mine", State()), ("key frame 1", State())]
+        assert session.timeline.keys == (State(7),)
+    monkeypatch.setitem(MOST, "bookmarks", 3)
+    with pytest.raises(GanvasError, match="there would be 4 bookmarks"):
+        session.open(replace(plain, bookmarks=(("another", State(6)),)))
+    assert len(session.bookmarks) == 3
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ class Loop:
         self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
         self.memory = state.Memory()
         if self.config.training.start and not self.resumed:
-            known = dist.share(str(run.info.get("begun_with", "")) if dist.rank() == 0 else "")
+            # The weights of rank 0 are everybody's; another machine may have another model there.
+            known = str(run.info.get("begun_with", "")) if dist.rank() == 0 else ""
             begin(self.method, self.config.training.start, known)
         if not self.resumed and dist.rank() == 0:  # whose weights are everybody's
             self.method.begin()

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from nicegui import background_tasks, events, ui
@@ -212,6 +212,20 @@ class Page:
         return lambda: (
             not self.client.is_deleted and self.session.state == state and self.session.renderer is renderer
         )
+
+    async def thumbs_of(self, states: Sequence[State]) -> list[str]:
+        """Small pictures of states that somebody has kept, as addresses; empty for one that this model cannot draw: a recipe from
+        anybody may hold it, and it is to be seen and removed."""
+        thumbs = self.session.renderer.thumbs
+        try:
+            return [image_url(each) for each in await self.aside(thumbs, states)]
+        except GanvasError:
+            return [await self._thumb_of(thumbs, each) for each in states]
+
+    async def _thumb_of(self, thumbs: Callable[..., Tensor], state: State) -> str:
+        with suppress(GanvasError):
+            return image_url((await self.aside(thumbs, [state]))[0])
+        return ""
 
     # --- work ------------------------------------------------------------------------------------------------------
 

@@ -350,6 +350,25 @@ class Session:
         check_length(replace(self.recipe, bookmarks=tuple(bookmarks)), SPARE)
         self.bookmarks = bookmarks
 
+    def open(self, recipe: Recipe) -> None:
+        """Take over what a recipe keeps, beside what is kept here; key frames that its own replace become bookmarks.
+
+        Raises `GanvasError` where that is more than a recipe holds.
+        """
+        keys = self.timeline.keys if recipe.timeline.keys not in ((), self.timeline.keys) else ()
+        left = [(f"key frame {place}", state) for place, state in enumerate(keys, 1)]
+        kept = list(dict.fromkeys([*recipe.bookmarks, *self.bookmarks, *left]))
+        if len(kept) > MOST["bookmarks"]:
+            raise GanvasError(
+                f"With what is kept here there would be {len(kept)} bookmarks, and there are at most {MOST['bookmarks']}: remove "
+                "some first."
+            )
+        timeline = (
+            recipe.timeline if recipe.timeline.keys else replace(recipe.timeline, keys=self.timeline.keys)
+        )
+        check_length(replace(self.recipe, timeline=timeline, bookmarks=tuple(kept)), SPARE)
+        self.timeline, self.bookmarks = timeline, kept
+
     # --- the timeline ----------------------------------------------------------------------------------------------
 
     def add_key(self) -> None:

@@ -43,7 +43,7 @@ def build(page: Page) -> None:
 
     async def show_bookmarks(bookmarks: list[tuple[str, State]]) -> None:
         renderer = session.renderer
-        images = await page.aside(renderer.thumbs, [state for _, state in bookmarks])
+        images = await page.thumbs_of([state for _, state in bookmarks])
         if session.renderer is not renderer:
             return
         shown_bookmarks[:] = bookmarks
@@ -54,7 +54,7 @@ def build(page: Page) -> None:
                     with (
                         ui.element("button").classes("step").props("type=button").style("width: auto") as row
                     ):
-                        picture(image_url(image))
+                        picture(image)
                         ui.label(words)
                     row.on("click", lambda _, s=state, w=words: page.step(f"bookmark {w}", s))
 

@@ -46,10 +46,10 @@ def build(page: Page) -> None:
                 raise GanvasError(
                     f"That recipe is of a model with weights {found.hash}; this one has {session.renderer.hash}."
                 )
+            session.open(found)
         except GanvasError as error:
             page.tell(f"Not opened: {error}", "negative")
             return
-        session.timeline, session.bookmarks = found.timeline, list(found.bookmarks)
         await page.step("opened a recipe", found.state)
 
     with ui.element("div").classes("g-line"):

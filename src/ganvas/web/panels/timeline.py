@@ -8,7 +8,7 @@ from nicegui import ui
 from ganvas import pictures
 from ganvas.errors import GanvasError, install
 from ganvas.web.film import film
-from ganvas.web.page import Page, image_url, picture
+from ganvas.web.page import Page, picture
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import LONGEST_FILM, State, Timeline
 
@@ -137,7 +137,7 @@ def build(page: Page) -> None:
         if shown_keys == wanted:
             return
         renderer = session.renderer
-        images = await page.aside(renderer.thumbs, wanted)
+        images = await page.thumbs_of(wanted)
         if session.renderer is not renderer:
             return
         shown_keys[:] = wanted
@@ -147,7 +147,7 @@ def build(page: Page) -> None:
                 with ui.element("div"):
                     with ui.element("button").classes("tile").props("type=button") as tile:
                         tile.props["aria-label"] = f"go to key frame {place + 1}"
-                        picture(image_url(image))
+                        picture(image)
                     words = f"key frame {place + 1}"
                     tile.on("click", lambda _, s=wanted[place], w=words: page.step(w, s))
 
