@@ -13,7 +13,6 @@ import argparse
 import functools
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from ganvas import dist, io
 from ganvas.config import Config, replace_at
 from ganvas.data import Batches, Dataset
 from ganvas.presets import presets
+from ganvas.training import private
 from ganvas.training.method import DataSpec, build_method
 from ganvas.types import Batch
 
@@ -102,7 +102,8 @@ def work(names: list[str], out: Path, double: bool, steps: int) -> None:
         torch.set_default_dtype(torch.float64)
         # What the code brings to float32 stays as it is.
         torch.Tensor.float = lambda self, *a, **k: self.double()
-    secrets.randbits = lambda bits: bits  # of private trainings, which else never repeat
+    # Of private trainings, which else never repeat.
+    private.secret_generator = lambda secret, device: torch.Generator(device).manual_seed(63)
     dist.start(torch.device("cpu"))
     for name in names:
         made = config(name)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import secrets
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from ganvas.privacy import account, attack
 from ganvas.report import write_report
 from ganvas.training import Result, private
 from ganvas.training.method import DataSpec, build_method, evaluating
+from ganvas.training.private import SECRET, secret_generator
 from ganvas.types import Guarantee
 
 QUICK = {
@@ -196,6 +198,34 @@ def test_a_canary_is_hidden_as_epsilon_says(
     auc = attack(scores[:150], scores[150:]).auc
     assert auc.low > 0.6, "the attack is a good one"
     assert (auc.low > bound) if found else (auc.high < bound), (auc, bound)
+
+
+def test_the_noise_cannot_be_found_by_trying_seeds() -> None:
+    """torch takes 32 bits of a seed on the CPU: with a released critic and its first weights all of them could be tried."""
+    cpu = torch.device("cpu")
+    secret = bytes(range(256)) * 10
+    one = secret[:SECRET]
+
+    def draw(given: bytes) -> torch.Tensor:
+        return torch.randn(20_000, generator=secret_generator(given, cpu))
+
+    first = draw(one)
+    assert first.equal(draw(one)), "the same in all processes"
+    for place in (
+        3,
+        7,
+        8,
+        100,
+        SECRET - 1,
+    ):  # in the lower 32 bits of the seed, above them, and anywhere in the rest
+        other = draw(one[:place] + bytes([one[place] ^ 1]) + one[place + 1 :])
+        assert other.equal(first) == (place < 8), "what counts is the whole state"
+    assert not draw(one[:8] + secrets.token_bytes(SECRET - 8)).equal(first)
+    found = secret_generator(one, cpu).get_state().view(torch.int64)[3:627]
+    assert found.tolist() == [int.from_bytes(one[i : i + 4], "little") for i in range(8, SECRET, 4)]
+    fresh = draw(secrets.token_bytes(SECRET))
+    assert abs(float(fresh.mean())) < 0.05
+    assert float(fresh.std()) == pytest.approx(1, abs=0.05)
 
 
 def test_every_sample_has_the_same_chance() -> None:

@@ -39,15 +39,20 @@ def picture(run: Run, path: Path) -> bytes | None:
     return pictures.png(shown)
 
 
+def forget(run: Run) -> None:
+    """Remove the pictures of the last evaluation."""
+    run.check_home()
+    for name in ("nearest", "realism"):
+        with suppress(FileNotFoundError):
+            (run.path / "evaluation" / f"{name}.png").unlink()
+
+
 def save_artifacts(run: Run, found: Evaluation) -> None:
     """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism.
 
     Where there are none those of an evaluation before are removed: they would stand below these figures.
     """
-    run.check_home()
-    for name in ("nearest", "realism"):
-        with suppress(FileNotFoundError):
-            (run.path / "evaluation" / f"{name}.png").unlink()
+    forget(run)
     if found.samples is None or found.reference is None or not found.reference.is_images:
         return
     if min(len(found.samples), len(found.reference)) <= 5:

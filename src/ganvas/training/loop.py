@@ -24,7 +24,7 @@ from ganvas.features.select import trained_on
 from ganvas.model import Model, save_network
 from ganvas.model_file import are_learned
 from ganvas.networks import GeneratorBase
-from ganvas.report import verdicts
+from ganvas.report import artifacts, verdicts
 from ganvas.runs import Run, trained_beyond
 from ganvas.training import state
 from ganvas.training.best import SOURCE, BestSnapshot
@@ -310,6 +310,7 @@ class Loop:
         kimg = self.engine.images / 1000
         measured = [row for row in self.run.rewind_stats(kimg) if row.get("source") != SOURCE]
         if measured:
+            artifacts.forget(self.run)
             self._say(
                 f"What `ganvas eval` measured beyond {kimg:.1f} kimg is dropped from metrics.jsonl (rows: {len(measured)}): "
                 "those snapshots are made anew from here. Measure them again."

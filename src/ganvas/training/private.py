@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -42,6 +43,32 @@ MEMORY = 0.95
 """Of the running share of fakes that the critic knows."""
 
 
+SECRET = 8 + 4 * 624
+"""Bytes of a generator that nobody can guess."""
+WORDS = slice(3, 3 + 624)
+"""Of a state of torch's generator on the CPU, in words of 64 bits, those of the Mersenne Twister, of 32 bits each."""
+
+
+def secret_generator(secret: bytes, device: torch.device) -> torch.Generator:
+    """Random numbers by `SECRET` bytes of the system.
+
+    Of a seed torch takes 32 bits on the CPU, which can be tried one by one: who knows the weights that a training began and ended
+    with finds the noise by them. There all of the state is of the system.
+    """
+    seed = int.from_bytes(secret[:8], "little") >> 1
+    generator = torch.Generator(device).manual_seed(seed)
+    if generator.device.type == "cpu":
+        state = generator.get_state()
+        words = state.view(torch.int64)[WORDS]
+        if int(words[0]) != seed % 2**32:
+            raise GanvasError(
+                "This torch keeps its random numbers in a way that is not known here; train privately with another version."
+            )
+        words.copy_(torch.from_numpy(np.frombuffer(secret[8:], "<u4").astype(np.int64)))
+        generator.set_state(state)
+    return generator
+
+
 class Account(nn.Module):
     """What has been spent, and the secret random numbers of the noise: kept in the state, in no model.
 
@@ -53,9 +80,9 @@ class Account(nn.Module):
     ahead: Tensor
     waited: Tensor
 
-    def __init__(self, seed: int, device: torch.device) -> None:
+    def __init__(self, secret: bytes, device: torch.device) -> None:
         super().__init__()
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = secret_generator(secret, device)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("random", self.generator.get_state())
         self.register_buffer("ahead", torch.ones((), dtype=torch.float64))
@@ -112,13 +139,11 @@ class PrivateGan(GanMethod):
         self.delta, self.clip = self.settings["delta"], self.settings["clip"]
         self.sigma = noise_of(self.config, spec)
         self.allowed = account.steps_within(self.settings["epsilon"], self.sigma, self.rate, self.delta)
-        seeds = dist.share(
-            f"{secrets.randbits(63)} {secrets.randbits(63)}" if dist.rank() == 0 else ""
-        ).split()
-        self.account = Account(int(seeds[0]), engine.device)
+        shared = bytes.fromhex(dist.share(secrets.token_hex(2 * SECRET) if dist.rank() == 0 else ""))
+        self.account = Account(shared[:SECRET], engine.device)
         # Loaders read ahead, on each machine as far as it has processors: what they drew from between the noises would make
         # those of the processes differ, and cancel out in part.
-        self.choice = torch.Generator(engine.device).manual_seed(int(seeds[1]))
+        self.choice = secret_generator(shared[SECRET:], engine.device)
         self.networks["account"] = self.account
         weights = sum(p.numel() for p in self.critic.parameters())
         self.chunk = self.settings["chunk"] or max(1, HELD // weights)

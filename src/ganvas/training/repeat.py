@@ -63,8 +63,8 @@ def repeat(
 
     Each run is measured against its own training part with `n` samples, by default 10,000, fewer of large series; `options`
     and `overrides` are those of `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless
-    one of both is at least 2 and where the data change between two runs, `Interrupted` when a run is stopped: the series ends
-    there.
+    one of both is at least 2 and where the data, or the model that each run begins with, change meanwhile, `Interrupted` when a
+    run is stopped: the series ends there.
     """
     count = seeds or folds
     if (seeds and folds) or count < 2:
@@ -108,7 +108,13 @@ def repeat(
         begun = begun if i else _begun(result)
         found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)
         # As the first run reads them: series are scaled by the fold that is trained on.
-        if plan(data, first)[1].fingerprint != fingerprint:
+        try:
+            now = plan(data, first)[1].fingerprint
+        except GanvasError as error:
+            raise GanvasError(
+                f"{error} Nothing is averaged. Whole runs:{_named([*results, result])}."
+            ) from error
+        if now != fingerprint:
             raise GanvasError(
                 f"The data have changed since the series began, in run {i + 1} of {count} at the latest: nothing is averaged "
                 f"over runs of different data. Whole runs:{_named(results)}. Leave the data as they are and start the series "

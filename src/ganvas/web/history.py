@@ -98,10 +98,10 @@ class History:
 
     def trail(self) -> list[State]:
         """States from the root to the current step."""
-        found, at = [], self.current
+        steps, found, at = self.steps, [], self.current  # asked in threads, too
         while True:
-            found.append(self.steps[at].state)
-            parent = self.steps[at].parent
+            found.append(steps[at].state)
+            parent = steps[at].parent
             if parent is None:
                 return found[::-1]
             at = parent

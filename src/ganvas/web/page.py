@@ -227,6 +227,11 @@ class Page:
             return image_url((await self.aside(thumbs, [state]))[0])
         return ""
 
+    def rests(self) -> Callable[[], bool]:
+        """Whether the step that the page is at now is the last one still: a slider that is dragged meanwhile may come back."""
+        renderer, state = self.session.renderer, self.session.history.state
+        return lambda: self.session.history.state == state and self.session.renderer is renderer
+
     # --- work ------------------------------------------------------------------------------------------------------
 
     async def aside(self, job: Callable[..., Found], *given: Any) -> Found:

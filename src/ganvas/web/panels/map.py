@@ -145,7 +145,7 @@ def build(page: Page) -> None:
         if shown["of"] != session.renderer.hash:
             words.set_text("the map is of an older snapshot")
             redraw.set_visibility(True)
-        trail, stays = session.history.trail()[-12:], page.stays()
+        trail, stays, rests = session.history.trail()[-12:], page.stays(), page.rests()
 
         def places() -> list[list[float]]:
             images = session.renderer.thumbs(trail, AROUND, stays)
@@ -153,7 +153,7 @@ def build(page: Page) -> None:
 
         async def trace() -> None:
             way = await page.aside(places)
-            if stays() and shown["map"] is found:  # else the next way, or map, may be there already
+            if rests() and shown["map"] is found:  # else the next way, or map, may be there already
                 shown["way"] = way
                 if "chart" in shown:
                     where()

@@ -227,7 +227,7 @@ def _neighbours(page: Page) -> None:
 
     async def show() -> None:
         session = page.session
-        renderer, state, stays = session.renderer, session.state, page.stays()
+        renderer, state, stays, rests = session.renderer, session.state, page.stays(), page.rests()
         if renderer.slow:
             note.set_text(
                 "Those of before: the new ones are being looked for ..." if around else "Being looked for ..."
@@ -235,11 +235,12 @@ def _neighbours(page: Page) -> None:
         try:
             found = await page.aside(renderer.neighbours, state, stays)
         except GanvasError as error:
-            note.set_text(str(error))
+            if rests():
+                note.set_text(str(error))
             return
         states = [*found[:HERE], state, *found[HERE:]]
         images = await page.aside(renderer.thumbs, states, AROUND, stays)
-        if not stays():  # those of where the page is now may be there already
+        if not rests():  # those of where the page is now may be there already
             return
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
