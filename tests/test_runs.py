@@ -63,7 +63,9 @@ def test_numbers_go_on_beyond_five_digits(tmp_path: Path, monkeypatch: pytest.Mo
 def test_runs_that_start_together_get_their_own_folders(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: create_run(tmp_path, "same", CONTENT).path, range(16)))
-    assert len(set(paths)) == 16
+        # Of other names each had a folder, and two of them one number.
+        paths += pool.map(lambda i: create_run(tmp_path, f"other{i}", CONTENT).path, range(16))
+    assert len({path.name[:5] for path in paths}) == 32
     assert all((path / "config.json").is_file() for path in paths)
 
 

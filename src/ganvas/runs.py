@@ -489,12 +489,17 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
             found = {m[1] for p in out.iterdir() if (m := re.match(r"(\d{5,})-", p.name))}
             # Longer ones, which may be dates, count when those of five digits are used up.
             taken = [int(each) for each in found if len(each) == 5 or "99999" in found]
-            path = out / f"{max(taken, default=-1) + 1:05d}-{name}"
+            number = f"{max(taken, default=-1) + 1:05d}"
+            path = out / f"{number}-{name}"
             try:
                 with io.atomic(path) as temporary:
                     temporary.mkdir()
                     io.write_json(temporary / "config.json", content)
-                return Run(path)
+                # One of another name may have the number, too: whoever comes second sees the first.
+                if len(list(out.glob(f"{number}-*"))) == 1:
+                    return Run(path)
+                shutil.rmtree(path)
+                time.sleep(random.random() / 20)  # both may have come at once
             except GanvasError:
                 if not path.exists():  # not the race for a number but a real failure
                     raise
