@@ -404,3 +404,13 @@ def test_a_critic_that_nobody_asks_for_is_not_read(trained: Result, tmp_path: Pa
     assert ganvas.load(folder, device="cpu", critic=False).critic is None
     with pytest.raises(GanvasError, match=r"critic\.safetensors"):
         ganvas.load(folder, device="cpu")
+
+
+def test_what_is_opened_inside_inference_mode_has_gradients_outside() -> None:
+    """Directions, samplers and walks that descend were tracebacks, for as long as the model was held."""
+    with torch.inference_mode():
+        model = ganvas.load("fashion", device="cpu")
+    z = torch.zeros(1, model.latent_dim, requires_grad=True)
+    model.generator(z).sum().backward()
+    assert z.grad is not None
+    assert z.grad.any()

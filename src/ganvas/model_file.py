@@ -48,6 +48,7 @@ LONGEST_WORDS = 1000
 """Letters of a name or a note in a header that are shown."""
 
 
+@torch.inference_mode(False)  # else what is opened inside it has no gradients, for good
 def load(
     path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True, side: int | None = None
 ) -> Model:

@@ -338,6 +338,19 @@ def test_no_more_sliders_are_moved_than_a_recipe_holds(
         session.lock(["a", "b", "c"])
 
 
+def test_what_moves_a_step_that_is_gone_back_to_has_a_slider(fashion: Renderer) -> None:
+    """Another method had been chosen meanwhile: only "all to 0" took it away."""
+    session = Session(fashion)
+    session.choose("pca", fashion.directions("pca"))
+    session.commit("moved", session.dragged("pca-1", 2.0))
+    session.commit("all sliders at 0", replace(session.state, moves=()))
+    session.choose("random", fashion.directions("random"))
+    assert "pca-1" not in session.tray
+    session.undo()
+    assert "pca-1" in session.tray
+    assert session.dragged("pca-1", 0.0).moves == ()
+
+
 def test_directions_of_other_locks_have_an_end(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same attributes in any order are another lock, of which each slider had numbers of its own, as long as a page stays."""
     monkeypatch.setattr("ganvas.web.session.MOST_MADE", 30)

@@ -134,6 +134,8 @@ class Session:
 
     def _at(self, changed: bool) -> bool:
         self.state = self.history.state
+        for move in self.state.moves:  # what moves the picture is never out of reach
+            self.tray.setdefault(move.name, None)
         self._follow_names()
         self._follow_layers()
         return changed
