@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +219,11 @@ def test_pictures_are_kept_as_they_are_or_made_small() -> None:
         assert "cannot be shown" in notebook.picture(content)
     bomb = pictures.png(Image.new("1", (20_000, 600)))
     assert "20000 x 600 pixels is not shown" in notebook.picture(bomb)
+    # Pillow itself refuses from twice its own limit on.
+    largest = bytearray(bomb)
+    largest[16:24] = (30_000).to_bytes(4, "big") * 2
+    largest[29:33] = zlib.crc32(largest[12:29]).to_bytes(4, "big")
+    assert "cannot be shown" in notebook.picture(bytes(largest))
 
 
 def test_a_direction_moves_the_first_sample_where_its_model_is_in_use(model: ganvas.Model) -> None:

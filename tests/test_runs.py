@@ -412,3 +412,10 @@ def test_large_pictures_of_a_run_are_shown_smaller(tmp_path: Path) -> None:
     assert Image.open(memory.BytesIO(one)).size == (2048, 1024)
     assert two == (run.samples_path / "2.png").read_bytes()
     assert none is None
+    # Of a few bytes, too: a browser took what they unfold to.
+    (run.samples_path / "4.png").write_bytes(png(Image.new("1", (9000, 4500))))
+    (run.samples_path / "5.png").write_bytes(png(Image.new("1", (20_000, 20_000))))
+    four, five = (artifacts.picture(run, run.samples_path / f"{i}.png") for i in (4, 5))
+    assert four is not None
+    assert Image.open(memory.BytesIO(four)).size == (2048, 1024)
+    assert five is None

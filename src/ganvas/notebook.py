@@ -173,7 +173,7 @@ def picture(image: "Image | bytes", words: str = "", widest: int = WIDEST) -> st
             if image.width * image.height > MOST_PIXELS:
                 return line(f"a picture of {image.width} x {image.height} pixels is not shown")
             image.load()
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # Pillow raises many kinds
             return line(f"a picture that cannot be shown: {error}")
     scale = min(1.0, widest / image.width, HIGHEST / image.height)
     if scale < 1:

@@ -19,7 +19,7 @@ SHOWN = 10
 MOST_LINES, LONGEST_LINE = 20, 2000
 """Of an audit.json."""
 WHOLE_PICTURE = 2**24
-"""Bytes of a picture that goes onto a page as it is: more than one of `SHOWN_SIDE` has."""
+"""Bytes, and pixels, of a picture that goes onto a page as it is: more than one of `SHOWN_SIDE` has."""
 SHOWN_SIDE = 2048
 """Pixels of a side of those that are larger: of a dozen each is held several times over."""
 MOST_MEGAPIXELS = 100.0
@@ -29,7 +29,11 @@ MOST_MEGAPIXELS = 100.0
 def picture(run: Run, path: Path) -> bytes | None:
     """A PNG of this run as a page shows it: a large one smaller. None for what is none, is too large, or lies elsewhere."""
     content = run.picture(path)
-    if content is None or len(content) <= WHOLE_PICTURE:
+    if content is None:
+        return None
+    # Its header begins with both sides: a browser takes what is unfolded, whatever the bytes are.
+    pixels = int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big")
+    if max(len(content), pixels) <= WHOLE_PICTURE:
         return content
     try:
         shown = decode(content, MOST_MEGAPIXELS)
