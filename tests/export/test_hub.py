@@ -641,6 +641,33 @@ def test_series_of_a_card_are_in_their_own_units(
     assert seen == [model.info.series]
 
 
+def test_a_card_that_somebody_has_changed_stays(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the way that is described, `--dry-run` and then the upload, it was written over without a word."""
+    out = tmp_path / "hub"
+    command = ["export", str(trained.run.path), "--to", "hub", "--out", str(out), "--dry-run"]
+    assert main(command) == 0
+    first = (out / "README.md").read_text()
+    assert main([*command, "--license", "mit", "--repo", "org/mine"]) == 0
+    assert (out / "README.md").read_text() != first, "as ganvas wrote it, it is written anew"
+    assert main(command) == 0
+    assert (out / "README.md").read_text() == first
+    assert "is kept as you changed it" not in capsys.readouterr().out
+    (out / "README.md").write_text(f"{first}\nMade for ORG/NAME by me.\n")
+    for _ in range(2):
+        assert main([*command, "--repo", "org/mine"]) == 0
+        assert (out / "README.md").read_text().endswith("\nMade for org/mine by me.\n")
+        assert "is kept as you changed it" in capsys.readouterr().out
+    (out / "README.md").unlink()
+    assert main(command) == 0
+    assert (out / "README.md").read_text() == first
+    (out / "config.json").unlink()
+    assert main(command) == 2
+    assert "holds files that no export wrote" in capsys.readouterr().err
+    assert (out / "README.md").read_text() == first
+
+
 def test_a_folder_that_is_there_is_replaced_in_one_step(
     trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,8 @@ def _hub(
         return
     for file in files:
         _shared.say(f"Written to {file} ({size(file.stat().st_size)})")
+    if hub.is_changed(out):
+        _shared.say(f"{out / address.CARD} is kept as you changed it; remove it for a new one.")
     if "url" in said:
         _shared.say(f'Uploaded to {said["url"]}: ganvas.load("hub:{repo}@{said["revision"]}")')
     else:

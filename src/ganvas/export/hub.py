@@ -1,9 +1,11 @@
 """A model as a folder for the Hugging Face hub: card, config, weights, previews; `ganvas.load` opens the folder, too."""
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +39,8 @@ SHOWN = 64
 def write(model: Model, folder: Path, *, repo: str | None = None, license: str | None = None) -> list[Path]:
     """Write the folder that is uploaded, and return its files; without a `repo` its card has `PLACE` there.
 
-    Without a `license` the card says that there is none; the packaged model's is that of ganvas.
+    Without a `license` the card says that there is none; the packaged model's is that of ganvas. A card that somebody has changed
+    since it was written stays, with the name for `PLACE` (`is_changed`).
 
     Raises `GanvasError` for a folder that holds other files, a module of the user's own, a model by `over`, and a name that is
     none on the hub.
@@ -52,6 +55,7 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
+    theirs = _changed_card(folder)
     place = folder.resolve()
     here = place in (Path.cwd(), *Path.cwd().parents)
     if here or place.is_mount() or not io.writable(place.parent):
@@ -80,7 +84,14 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         for kind, name in {"generator": GENERATOR, **BESIDE}.items():
             if (network := parts[kind]) is not None:
                 io.save_tensors(new / name, network.state_dict(), {**header, "kind": kind})
-        config = {**about, **there, "hash": model.hash, **header}
+        text = (
+            card(model, measured(model), repo, license)
+            if theirs is None
+            else theirs.replace(PLACE, repo or PLACE)
+        )
+        (new / CARD).write_bytes(text.encode())
+        written = {} if theirs is not None else {"card": _digest(text)}
+        config = {**about, **there, "hash": model.hash, **written, **header}
         text = json.dumps(config, indent=2, allow_nan=False) + "\n"
         if len(text) > LONGEST_CONFIG:
             raise GanvasError(
@@ -90,8 +101,41 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         (new / CONFIG).write_text(text, encoding="utf-8")
         for name, content in drawn.items():
             (new / name).write_bytes(content)
-        (new / CARD).write_bytes(card(model, measured(model), repo, license).encode())
     return [folder / name for name in FILES if (folder / name).is_file()]
+
+
+def is_changed(folder: Path) -> bool:
+    """Whether a folder's card is somebody's own by now."""
+    return _changed_card(folder) is not None
+
+
+def _changed_card(folder: Path) -> str | None:
+    """The card of a folder, where it is not as ganvas wrote it; None where it is, or there is none.
+
+    Raises `GanvasError` for a folder of such files that no export wrote, and for a card that is no text.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    config: io.Json = {}
+    with suppress(GanvasError):
+        config = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)
+    if config.get("library_name") != LIBRARY:
+        raise GanvasError(
+            f"{folder} holds files that no export wrote, and they would be replaced. Give another --out."
+        )
+    if not (folder / CARD).is_file():
+        return None
+    try:
+        text = (folder / CARD).read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GanvasError(
+            f"{folder / CARD} cannot be read as text: {error}. Mend it, or remove it for a new one."
+        ) from error
+    return None if config.get("card") == _digest(text) else text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def login(repo: str) -> Any:
