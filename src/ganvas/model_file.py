@@ -1,5 +1,6 @@
 """Files of models as they are opened: those that ganvas wrote, and those of other toolkits. `ganvas.load` is here."""
 
+import logging
 import math
 import os
 import time
@@ -40,6 +41,7 @@ from ganvas.runs import check_own, is_run, open_run, run_around, runs_near
 from ganvas.series import read_schema
 from ganvas.types import Guarantee
 
+LOG = logging.getLogger("ganvas")
 PAUSE = 0.1
 """Seconds after which files are read again that were replaced meanwhile."""
 MOST_CLASSES = 2**16
@@ -90,7 +92,7 @@ def _own(file: Path, critic: bool) -> Model:
     """A model that ganvas wrote, on the CPU.
 
     Read again where its files were replaced meanwhile, as a training does with its best snapshot and with one that is written
-    again: the critic would be that of another generator. Raises `GanvasError` for one that stays so.
+    again: the critic would be that of another generator. What stays so is said: a kill leaves it where a snapshot was written again.
     """
     for last in (False, False, True):
         before = _standing(file)
@@ -102,12 +104,13 @@ def _own(file: Path, critic: bool) -> Model:
         else:
             if (stays := _standing(file) == before) and not (told := _of_other_times(file, critic)):
                 return found
-            if last and stays:
-                raise GanvasError(
-                    f"{file.parent} holds networks of different snapshots: {told}. Bring back those of one, or take away what is "
-                    "beside the generator."
-                )
             if last:
+                if stays:
+                    LOG.warning(
+                        "%s holds networks of different snapshots: %s. Figures are of both; bring back those of one, or resume the run.",
+                        file.parent,
+                        told,
+                    )
                 return found
         time.sleep(PAUSE)
     raise AssertionError("the last one returns or raises")
