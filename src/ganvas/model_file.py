@@ -92,7 +92,8 @@ def _own(file: Path, critic: bool) -> Model:
     """A model that ganvas wrote, on the CPU.
 
     Read again where its files were replaced meanwhile, as a training does with its best snapshot and with one that is written
-    again: the critic would be that of another generator. What stays so is said: a kill leaves it where a snapshot was written again.
+    again: the critic would be that of another generator. What stays so is said: a kill leaves it where a snapshot was written
+    again.
     """
     for last in (False, False, True):
         before = _standing(file)
@@ -107,7 +108,7 @@ def _own(file: Path, critic: bool) -> Model:
             if last:
                 if stays:
                     LOG.warning(
-                        "%s holds networks of different snapshots: %s. Figures are of both; bring back those of one, or resume the run.",
+                        "%s holds networks of different snapshots: %s. Bring back those of one, or resume the run.",
                         file.parent,
                         told,
                     )
