@@ -271,6 +271,21 @@ def test_a_film_and_a_recipe_are_downloaded(page: Browser, place: Path) -> None:
     assert np.array_equal(ganvas.replay(path, device="cpu")[0].numpy(), array(page.pixels()))
 
 
+def test_what_is_copied_is_shown_where_there_is_no_clipboard(page: Browser) -> None:
+    """A page that another machine has opened by http has none: both buttons did nothing."""
+    page.script(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});"
+        "window.shown = []; window.prompt = (words, text) => window.shown.push(text)"
+    )
+    page.tab("Recipe")
+    for words in ("Copy the address", "Copy as Python"):
+        next(each for each in page.all("button") if words in each.text).click()
+    shown = page.wait(lambda: found if len(found := page.script("return window.shown")) == 2 else None)
+    assert "?r=" in shown[0]
+    assert shown[1].startswith("import ganvas")
+    assert page.errors() == []
+
+
 def test_a_film_is_that_of_the_recipe_that_was_opened(page: Browser, place: Path, tmp_path: Path) -> None:
     """Its keys were, and its frames, pace and way those of the fields."""
     wanted = Timeline((State(1), State(2)), "spline", False, True, frames=7, fps=5.0)

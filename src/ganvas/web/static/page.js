@@ -82,6 +82,11 @@ window.ganvas = {
     url.searchParams.set("r", text);
     const token = new URL(location.href).searchParams.get("token");
     if (token) url.searchParams.set("token", token);  // of a frame in a notebook
-    await navigator.clipboard.writeText(kind === "address" ? url.href : text);
+    const copied = kind === "address" ? url.href : text;
+    try {
+      await navigator.clipboard.writeText(copied);  // none on a page that another machine has opened by http
+    } catch {
+      window.prompt("Copy this:", copied);
+    }
   },
 };
