@@ -109,7 +109,7 @@ def _own(file: Path, critic: bool) -> Model:
                 if stays:
                     LOG.warning(
                         "%s holds networks of different snapshots: %s. Bring back those of one, or resume the run.",
-                        file.parent,
+                        printable(str(file.parent)),
                         told,
                     )
                 return found

@@ -132,7 +132,7 @@ def _check_wandb() -> None:
     """Raise `GanvasError` for settings of wandb in the current folder: of data from anybody they would send the figures and this
     user's key to a server of theirs. Left out, they would send to the public one what is meant for one of the user's own.
 
-    And for the defaults of a run's config that wandb reads there: their names may multiply to gigabytes.
+    And for the defaults of a run's config that wandb reads there: names in them may multiply, and take minutes.
     """
     defaults = Path("config-defaults.yaml")
     if os.path.lexists(defaults):
