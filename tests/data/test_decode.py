@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import decode
-from ganvas.data.decode import look, opened, pixels_of
+from ganvas.data.decode import look, opened, pixels_of, room_of
 
 
 def progressive(more: int, behind: bytes = b"") -> bytes:
@@ -313,3 +313,22 @@ def test_pixels_that_python_decodes_count_by_their_time() -> None:
         b"P3 100 80 9\n" + b"1 " * 24000, b"P6 100 80 255\n" + bytes(24000), saved("PNG"),
     )]  # fmt: skip
     assert of == [1000, 1000, 8000, 8000, 16000, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "times"),
+    [
+        ("RGB", "png", 1),
+        ("L", "jpeg", 1),
+        ("RGBA", "png", 2),
+        ("F", "tiff", 2),
+        ("RGB", "webp", 3),
+        ("RGBA", "webp", 3),
+    ],
+)
+def test_pictures_of_more_copies_take_more_room(mode: str, suffix: str, times: int) -> None:
+    """Four of 38 bytes took 2.9 GB, two at a time: of a WebP Pillow has several canvases."""
+    buffer = io.BytesIO()
+    Image.new(mode, (30, 20)).save(buffer, suffix)
+    assert room_of(opened(buffer.getvalue())) == times * 600
+    assert look(buffer.getvalue()).pixels == times * 600

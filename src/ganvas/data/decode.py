@@ -114,7 +114,7 @@ class Facts:
     several: bool = False
     """More pictures than the first lie in the file."""
     pixels: int = 0
-    """That are unfolded where it is decoded: `pixels_of`."""
+    """That it counts for where it is decoded beside others: `room_of`."""
     checksum: int = 0
     """Of the file's bytes, by which one is known that was changed meanwhile."""
 
@@ -165,6 +165,13 @@ def pixels_of(picture: Image.Image) -> int:
     return max(_sizes(picture))
 
 
+def room_of(picture: Image.Image) -> int:
+    """Pixels that a picture counts for while it is decoded beside others. Of a WebP Pillow has two canvases, the frame and the
+    bytes besides; what is transparent, or of more than 8 bits, has copies that others have not."""
+    plain = picture.mode in ("1", "L", "P", "RGB", "YCbCr") and "transparency" not in picture.info
+    return pixels_of(picture) * (3 if picture.format == "WEBP" else 1 if plain else 2)
+
+
 def _sizes(picture: Image.Image) -> tuple[int, int]:
     """Pixels of a picture, and of a tile of it, which is unfolded whole however small the picture; 0 where it has none."""
     tile = [int(picture.tag_v2.get(tag) or 0) for tag in TILE] if isinstance(picture, TiffImageFile) else [0]
@@ -174,7 +181,7 @@ def _sizes(picture: Image.Image) -> tuple[int, int]:
 def look(content: bytes, of: Image.Image | None = None) -> Facts:
     """Decode a picture for what has to be known of it; `of` is the one that was `opened`. Raises like `decode`."""
     of = opened(content) if of is None else of
-    pixels = pixels_of(of)
+    pixels = room_of(of)
     picture, several = _loaded(of, content)
     deep, below = 0.0, False
     if is_deep(picture):

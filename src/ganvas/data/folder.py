@@ -34,6 +34,7 @@ from ganvas.data.decode import (
     opened,
     pixels_of,
     python_pixels,
+    room_of,
     to_mode,
     white_of,
     why,
@@ -50,7 +51,8 @@ BLOCK, BYTES = 256, 2**28
 """Files that are read side by side, and what they may hold together: who is done waits for the first of them."""
 PIXELS = 2**27
 """That are decoded side by side, as many as two of the largest pictures have: of each there are several copies for a moment,
-0.9 GB in all. With half of that ten photos of 12 megapixels would be five on any number of cores."""
+0.9 GB in all; of a WebP, and of what is transparent, there are more (`room_of`). With half of that ten photos of 12 megapixels
+would be five on any number of cores."""
 MOST_UNFOLDED, EACH_BYTE = 2**32, 2**12
 """Pixels of all pictures together, and for each byte that they take on the disk: those of one colour have a thousand, and in
 a .zip a million, which takes hours to look at."""
@@ -340,7 +342,7 @@ def looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
                 count("pixels", pixels, MOST_UNFOLDED, EACH_BYTE, "pixels")
                 slow = "pixels in forms that are decoded one by one (save them as PNG)"
                 count("python", python_pixels(picture), MOST_PYTHON, EACH_PYTHON, slow)
-                with room.taken(pixels):
+                with room.taken(room_of(picture)):
                     return name, content, look(content, picture)
             finally:
                 count("reads", file.reads, MOST_READ, EACH_READ, "parts")
