@@ -64,8 +64,11 @@ def test_runs_that_start_together_get_their_own_folders(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: create_run(tmp_path, "same", CONTENT).path, range(16)))
         # Of other names each had a folder, and two of them one number.
-        paths += pool.map(lambda i: create_run(tmp_path, f"other{i}", CONTENT).path, range(16))
-    assert len({path.name[:5] for path in paths}) == 32
+        paths += pool.map(lambda i: create_run(tmp_path, f"other{i % 3}", CONTENT).path, range(48))
+    assert len({path.name[:5] for path in paths}) == 64
+    assert not list(tmp_path.glob(".*"))
+    (tmp_path / "killed" / ".00000.taken").mkdir(parents=True)
+    assert create_run(tmp_path / "killed", "a", CONTENT).path.name == "00001-a"
     assert all((path / "config.json").is_file() for path in paths)
 
 

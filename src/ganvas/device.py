@@ -43,7 +43,7 @@ def check_defaults() -> None:
             f"torch's default device is {usual}, and ganvas is told where to compute by device=: "
             'call torch.set_default_device("cpu").'
         )
-    for kind in ("cpu", "cuda"):
+    for kind in ("cpu", "cuda", "mps", "xpu"):
         if torch.is_autocast_enabled(kind):
             raise GanvasError(
                 f"torch.autocast is on ({kind}): a seed would draw other samples, and figures be of other features. "

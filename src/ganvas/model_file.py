@@ -125,7 +125,10 @@ def _standing(file: Path) -> list[tuple[int, int] | None]:
 
 def _of_other_times(file: Path, critic: bool) -> str:
     """How far a generator and the networks that were read beside it are trained, in words, where their files differ in that."""
-    own = io.read_header(file)
+    try:
+        own = io.read_header(file)
+    except GanvasError:  # it is being replaced
+        return "a generator that is replaced"
     told, beside = {file.stem: str(own.get("kimg"))}, list[str]()
     if critic and own.get("with_critic") is not True:
         beside.append("critic")

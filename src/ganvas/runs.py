@@ -485,24 +485,31 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        later = 0
         while True:
             found = {m[1] for p in out.iterdir() if (m := re.match(r"(\d{5,})-", p.name))}
             # Longer ones, which may be dates, count when those of five digits are used up.
             taken = [int(each) for each in found if len(each) == 5 or "99999" in found]
-            number = f"{max(taken, default=-1) + 1:05d}"
-            path = out / f"{number}-{name}"
+            number = f"{max(taken, default=-1) + 1 + later:05d}"
+            held = (
+                out / f".{number}.taken"
+            )  # by one process, whatever the name: that of a killed one is passed over
             try:
+                held.mkdir()
+            except FileExistsError:
+                later += 1
+                continue
+            try:
+                if any(out.glob(f"{number}-*")):  # it came before this one held the number
+                    later = 0
+                    continue
+                path = out / f"{number}-{name}"
                 with io.atomic(path) as temporary:
                     temporary.mkdir()
                     io.write_json(temporary / "config.json", content)
-                # One of another name may have the number, too: whoever comes second sees the first.
-                if len(list(out.glob(f"{number}-*"))) == 1:
-                    return Run(path)
-                shutil.rmtree(path)
-                time.sleep(random.random() / 20)  # both may have come at once
-            except GanvasError:
-                if not path.exists():  # not the race for a number but a real failure
-                    raise
+                return Run(path)
+            finally:
+                held.rmdir()
     except OSError as error:
         raise explain_os_error(error, "creating the run folder") from error
 

@@ -586,7 +586,9 @@ def test_a_model_that_draws_nothing_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_of_a_model_before_are_taken_away(folder: Path) -> None:
+def test_pictures_of_a_model_before_are_taken_away(trained: Result, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write(ganvas.load(trained.run.path), folder)
     network = NetworkConfig("mlp", 4)
     points = networks.build_generator(network, (2,), 0).eval()
     assert (folder / "walk.png").is_file()
@@ -659,13 +661,29 @@ def test_a_card_that_somebody_has_changed_stays(
         assert main([*command, "--repo", "org/mine"]) == 0
         assert (out / "README.md").read_text().endswith("\nMade for org/mine by me.\n")
         assert "is kept as you changed it" in capsys.readouterr().out
+    (out / "README.md").write_text(first)
+    assert main([*command, "--license", "mit"]) == 0
+    assert 'license: "mit"' in (out / "README.md").read_text(), "put back to the letter it is nobody's"
     (out / "README.md").unlink()
     assert main(command) == 0
     assert (out / "README.md").read_text() == first
-    (out / "config.json").unlink()
+    config = json.loads((out / "config.json").read_text())
+    for each in (None, "digest", {"digest": "x", "mark": "y"}, {**config["card"], "digest": "x"}):
+        (out / "config.json").write_text(json.dumps({**config, "card": each}))
+        assert main(command) == 2
+        assert "holds files that no export of yours wrote" in capsys.readouterr().err
+    (out / "config.json").write_text(json.dumps(config))
+    (tmp_path / "key").write_text("secret")
+    (out / "README.md").unlink()
+    (out / "README.md").symlink_to(tmp_path / "key")
+    assert main(command) == 2, "a folder from anybody would have a file of this machine uploaded"
+    (out / "README.md").unlink()
+    (out / "README.md").write_text("x" * (2**20 + 1))
     assert main(command) == 2
-    assert "holds files that no export wrote" in capsys.readouterr().err
-    assert (out / "README.md").read_text() == first
+    assert "more than 1,048,576 bytes" in capsys.readouterr().err
+    (out / "README.md").write_text("mine")
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["card"] == "kept"
 
 
 def test_a_folder_that_is_there_is_replaced_in_one_step(

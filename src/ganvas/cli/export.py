@@ -128,6 +128,7 @@ def _hub(
     model = load(path, device="cpu")
     files = hub.write(model, out, repo=repo, license=license)
     said = {"to": "hub", "hash": model.hash, "files": {str(file): file.stat().st_size for file in files}}
+    said["card"] = "kept" if (kept := hub.is_changed(out)) else "written"
     if not dry_run and repo is not None:
         said["url"], said["revision"] = hub.upload(out, repo, model.hash, public=public)
     if json:
@@ -135,8 +136,10 @@ def _hub(
         return
     for file in files:
         _shared.say(f"Written to {file} ({size(file.stat().st_size)})")
-    if hub.is_changed(out):
-        _shared.say(f"{out / address.CARD} is kept as you changed it; remove it for a new one.")
+    if kept:
+        _shared.say(
+            f"{out / address.CARD} is kept as you changed it, whatever model it tells of; remove it for a new one."
+        )
     if "url" in said:
         _shared.say(f'Uploaded to {said["url"]}: ganvas.load("hub:{repo}@{said["revision"]}")')
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ganvas import io, pictures
 from ganvas.config import Config, DataConfig, to_dict
-from ganvas.data import datasets
+from ganvas.data import datasets, origin
 from ganvas.errors import GanvasError, counted, printable
 from ganvas.hub import BESIDE, CARD, CONFIG, GENERATOR, LIBRARY, LONGEST_CONFIG, check_name, client, explained
 from ganvas.metrics.rows import Row, rows_among
@@ -31,6 +31,8 @@ PLACE = "ORG/NAME"
 """In a card that was written before its name on the hub is known."""
 LONGEST = 120
 """Characters of a name in a card."""
+LONGEST_CARD = 2**20
+"""Bytes of a card that somebody has changed."""
 SHOWN_CLASSES = 40
 SHOWN = 64
 """Samples in its picture, fewer of large ones."""
@@ -55,7 +57,7 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
-    theirs = _changed_card(folder)
+    _changed_card(folder)
     place = folder.resolve()
     here = place in (Path.cwd(), *Path.cwd().parents)
     if here or place.is_mount() or not io.writable(place.parent):
@@ -84,14 +86,15 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         for kind, name in {"generator": GENERATOR, **BESIDE}.items():
             if (network := parts[kind]) is not None:
                 io.save_tensors(new / name, network.state_dict(), {**header, "kind": kind})
-        text = (
-            card(model, measured(model), repo, license)
-            if theirs is None
-            else theirs.replace(PLACE, repo or PLACE)
-        )
+        theirs = _changed_card(folder)  # as it is now: the work may have taken minutes
+        if theirs is None:
+            text = card(model, measured(model), repo, license)
+            digest = _digest(text)
+            written = {"digest": digest, "mark": origin.sign(f"card {digest}")}
+        else:
+            text, written = theirs[0].replace(PLACE, repo or PLACE), theirs[1]
         (new / CARD).write_bytes(text.encode())
-        written = {} if theirs is not None else {"card": _digest(text)}
-        config = {**about, **there, "hash": model.hash, **written, **header}
+        config = {**about, **there, "hash": model.hash, "card": written, **header}
         text = json.dumps(config, indent=2, allow_nan=False) + "\n"
         if len(text) > LONGEST_CONFIG:
             raise GanvasError(
@@ -109,29 +112,35 @@ def is_changed(folder: Path) -> bool:
     return _changed_card(folder) is not None
 
 
-def _changed_card(folder: Path) -> str | None:
-    """The card of a folder, where it is not as ganvas wrote it; None where it is, or there is none.
+def _changed_card(folder: Path) -> tuple[str, io.Json] | None:
+    """The card of a folder, where it is not as ganvas wrote it, and what says that this user's export wrote one there; None where
+    it is, or there is none.
 
-    Raises `GanvasError` for a folder of such files that no export wrote, and for a card that is no text.
+    Raises `GanvasError` for a folder that no export of this user wrote: what lies there would be lost, or go out by their name.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
     config: io.Json = {}
     with suppress(GanvasError):
         config = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)
-    if config.get("library_name") != LIBRARY:
+    known = config.get("card")
+    own = isinstance(known, dict) and origin.is_signed(f"card {known.get('digest')}", known.get("mark"))
+    if not own or any(each.is_symlink() for each in folder.iterdir()):
         raise GanvasError(
-            f"{folder} holds files that no export wrote, and they would be replaced. Give another --out."
+            f"{folder} holds files that no export of yours wrote (or one of an earlier version), and they would be replaced. "
+            "Remove it, or give another --out."
         )
-    if not (folder / CARD).is_file():
+    path = folder / CARD
+    if not path.is_file():
         return None
     try:
-        text = (folder / CARD).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise GanvasError(
-            f"{folder / CARD} cannot be read as text: {error}. Mend it, or remove it for a new one."
-        ) from error
-    return None if config.get("card") == _digest(text) else text
+        if path.stat().st_size > LONGEST_CARD:
+            raise ValueError(f"it has more than {LONGEST_CARD:,} bytes")
+        text = path.read_bytes().decode()
+    except (OSError, ValueError) as error:
+        raise GanvasError(f"{path} cannot be kept: {error}. Mend it, or remove it for a new one.") from error
+    assert isinstance(known, dict)
+    return None if known.get("digest") == _digest(text) else (text, known)
 
 
 def _digest(text: str) -> str:

@@ -47,7 +47,7 @@ def forget(run: Run) -> None:
     """Remove the pictures of the last evaluation."""
     run.check_home()
     for name in ("nearest", "realism"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             (run.path / "evaluation" / f"{name}.png").unlink()
 
 

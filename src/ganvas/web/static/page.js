@@ -86,7 +86,12 @@ window.ganvas = {
     try {
       await navigator.clipboard.writeText(copied);  // none on a page that another machine has opened by http
     } catch {
-      window.prompt("Copy this:", copied);
+      const area = document.createElement("textarea");  // a prompt cuts it, and has one line
+      area.value = copied;
+      document.body.append(area);
+      area.select();
+      if (!document.execCommand("copy")) window.prompt("Copy this:", copied);
+      area.remove();
     }
   },
 };
