@@ -116,7 +116,7 @@ def test_a_page_begins_one_thing_at_a_time_and_a_few_after_it(small: Renderer) -
         for _ in range(4):
             page = object.__new__(Page)
             page.source, page.client = source, SimpleNamespace(is_deleted=False)  # type: ignore[assignment]
-            page._one, page._jobs = asyncio.Lock(), 0
+            page._one, page._jobs, page._doing = asyncio.Lock(), 0, []
             page.call = lambda name, *given: None  # type: ignore[method-assign]
             page.tell = lambda words, kind="info": said.append(words)  # type: ignore[method-assign]
             pages.append(page)

@@ -53,8 +53,9 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], None]:
     def run(scene: Scene) -> None:
         async def within() -> None:
             monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
-            with Client(ui.page("")):
-                await scene()
+            # Not left again: NiceGUI itself lets go of what a task has open, and may have done so.
+            Client(ui.page("")).__enter__()
+            await scene()
 
         asyncio.run(within())
 
