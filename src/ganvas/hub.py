@@ -176,9 +176,8 @@ def _commit(library: Any, repo: str, revision: str | None) -> str:
     url = library.hf_hub_url(repo, CONFIG, revision=revision)
     found = in_a_thread(lambda: library.get_hf_file_metadata(url, timeout=PATIENCE), 3 * PATIENCE).commit_hash
     if not COMMIT.fullmatch(str(found)):
-        raise ConnectionError(
-            "what answers names no commit, as a hub does"
-        )  # the page of a hotel's network, say
+        # The page of a hotel's network, say.
+        raise ConnectionError("what answers names no commit, as a hub does")
     return str(found)
 
 

@@ -56,6 +56,16 @@ def telling(found: Mapping[str, Any], words: str, json: bool) -> Iterator[None]:
         raise
 
 
+def tell(found: Mapping[str, Any], words: str, written: str, json: bool) -> None:
+    """What was found, its `notes` among it, and the files that were written of it."""
+    if json:
+        answer(found)
+        return
+    for note in found["notes"]:
+        say(f"Note: {note}.")
+    say(f"{words} -> {written}")
+
+
 def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}

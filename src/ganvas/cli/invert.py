@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ganvas.cli import _shared
-
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -100,15 +98,8 @@ def run(
             found.tuned.save(tuned_to)
         shared.save(out, found)
         shared.write_picture(picture, sheet)
-    if json:
-        _shared.answer(figures)
-        return
-    for note in found.notes:
-        _shared.say(f"Note: {note}.")
-    _shared.say(
-        f"{text} -> {', '.join(map(str, written))}"
-        + (f"; the encoder is kept in {encoder}" if encoder is not None and method != "optimise" else "")
-    )
+    beside = f"; the encoder is kept in {encoder}" if encoder is not None and method != "optimise" else ""
+    shared.tell(figures, text, f"{', '.join(map(str, written))}{beside}", json)
 
 
 def _figures(found: "Inversion", space: str, samples: str) -> tuple[dict[str, Any], str]:

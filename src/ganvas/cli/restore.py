@@ -113,12 +113,7 @@ def run(
     with shared.telling(figures, text, json):
         shared.save(out, found)
         shared.write_picture(picture, sheet)
-    if json:
-        _shared.answer(figures)
-        return
-    for note in found.notes:
-        _shared.say(f"Note: {note}.")
-    _shared.say(f"{text} -> {out}, {picture}")
+    shared.tell(figures, text, f"{out}, {picture}", json)
 
 
 def _figures(made: "Restored", done: "Damage", n: int) -> tuple[dict[str, Any], str]:
@@ -214,12 +209,7 @@ def _series(
         pictures.write_table([made.series._replace(schema=undated)], table)
         _shared.save(out, *made.found)
         _shared.write_picture(out.with_suffix(".png"), sheet)
-    if json:
-        _shared.answer(figures)
-        return
-    for note in figures["notes"]:
-        _shared.say(f"Note: {note}.")
-    _shared.say(f"{text} -> {out}, {out.with_suffix('.png')}, {table}")
+    _shared.tell(figures, text, f"{out}, {out.with_suffix('.png')}, {table}", json)
 
 
 def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[Tensor, Tensor]":

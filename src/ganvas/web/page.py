@@ -287,9 +287,8 @@ class Page:
         async with self.source.drawing:
             opened = self.source.opened
             older = opened is not None and int(snapshot.name) < int(opened[0].name) and opened[0].exists()
-            if (
-                older or self._jobs >= MOST_JOBS
-            ):  # another page has opened one since, or nothing more is begun
+            # Another page has opened one since, or nothing more is begun.
+            if older or self._jobs >= MOST_JOBS:
                 return False
             if opened != newest:
                 found = await self.work(f"opening snapshot {snapshot.name}", self.source.opener, snapshot)

@@ -223,10 +223,7 @@ class Session:
                 raise GanvasError(f"There is no direction {name!r} in the tray.")
             return replace(old, strength=strength)
         made = self._made(known, strength, self.state.locks)
-        layers = next(
-            (move.layers for move in self.state.moves if move.name == name), made.layers or self.layers
-        )
-        return replace(made, layers=layers)
+        return replace(made, layers=made.layers or self.layers if old is None else old.layers)
 
     def _came(self, name: str, locks: tuple[str, ...] | None = None, like: Move | None = None) -> Move | None:
         """A slider that came with a recipe, as it moved last; with `locks`, while these were locked. Another recipe may have had

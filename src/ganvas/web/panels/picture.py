@@ -55,8 +55,8 @@ def build(page: Page) -> None:
             page.tell("Choose a picture first.", "warning")
             return
         # As they are at the click: other ones may be chosen, or another picture given, before its turn comes.
-        wanted, asked = task.value, (given["content"], negative.value, task.value, hidden.value)
-        found = await page.work("looking for it", search, session.renderer, *asked)
+        wanted, asked = task.value, (given["content"], negative.value)
+        found = await page.work("looking for it", search, session.renderer, *asked, wanted, hidden.value)
         if found is None:
             return
         image, state, residual, drawn = found
