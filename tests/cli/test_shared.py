@@ -16,13 +16,14 @@ import pytest
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ganvas import pictures
+import ganvas
+from ganvas import io, pictures
 from ganvas.cli import _shared, main
 from ganvas.errors import GanvasError
 from ganvas.networks import GeneratorBase
 from ganvas.training import Result
 from ganvas.training.display import Display
-from tests.conftest import full_disk
+from tests.conftest import TINY, full_disk
 
 COLUMNS = [
     _shared.Column("metric", left=True), _shared.Column("value"), _shared.Column("floor", drop=1),
@@ -355,23 +356,42 @@ def test_lines_say_how_long_it_takes_yet(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lines._left() == ""
 
 
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with an encoder."""
+    made = ganvas.train(
+        "digits", method="ae", kimg=0.032, batch=16, device="cpu", out=tmp_path_factory.mktemp("ae"), quiet=True, report=False,
+        settings=TINY,
+    )  # fmt: skip
+    return made.run.path
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("command", "key", "words"),
     [
-        ["restore", "{run}", "digits", "--task", "inpaint"],
-        ["invert", "{run}", "digits", "--method", "optimise"],
+        (["restore", "{run}", "digits", "--task", "inpaint", "--n", "2", "--steps", "2"], "n", "2 images"),
+        (["invert", "{run}", "digits", "--method", "optimise", "--n", "2", "--steps", "2"], "n", "2 images"),
+        (["directions", "{run}", "--count", "1"], "space", "random"),
+        (["dissect", "fashion", "--units", "1", "--n", "64"], "concept", "Switched off"),
+        (["map", "{run}", "--n", "50", "--data", "none", "--method", "tsne"], "clusters", "Without real images"),
+        (["calibrate", "{run}", "--critic", "own"], "method", "log loss"),
+        (["reconstruct", "{encoded}", "digits", "--n", "8", "--extractor", "none"], "psnr", "8 images"),
     ],
-)
+)  # fmt: skip
 def test_what_took_hours_is_told_though_it_cannot_be_kept(
-    command: list[str], trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: list[str], key: str, words: str, trained: Result, encoded: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(_shared, "write_picture", full_disk)
-    short = ["--n", "2", "--steps", "2", "--device", "cpu", "--out"]
-    asked = [each.format(run=trained.run.path) for each in command] + [*short, str(tmp_path / "a.npz")]
+    """A figure of an hour was gone because a disk was full."""
+    monkeypatch.setattr(io, "write_bytes", full_disk)
+    name = {"restore": "a.npz", "invert": "a.npz", "map": "a.png", "reconstruct": "a.png", "dissect": "a.png"}
+    out = str(tmp_path / name.get(command[0], "a.safetensors"))
+    asked = [each.format(run=trained.run.path, encoded=encoded) for each in command]
+    asked += ["--device", "cpu", "--out", out]
     assert main(asked) == 2
     said = capsys.readouterr()
-    assert "2 images" in said.out
+    assert words in said.out
     assert "->" not in said.out
     assert "No space left" in said.err
     assert main([*asked, "--json"]) == 2
-    assert json.loads(capsys.readouterr().out)["n"] == 2
+    assert key in json.loads(capsys.readouterr().out)

@@ -44,13 +44,15 @@ def say(text: str = "", *, style: str = "", beside: bool = False) -> None:
 
 
 @contextmanager
-def telling(found: Mapping[str, Any], words: str, json: bool) -> Iterator[None]:
-    """What was found, which may have taken hours, is told where it cannot be written."""
+def telling(found: Mapping[str, Any], words: str | Callable[[], None], json: bool) -> Iterator[None]:
+    """What was found, which may have taken hours, is told where it cannot be written: in `words`, or by what says them."""
     try:
         yield
     except Exception:
         if json:
             answer(found)
+        elif callable(words):
+            words()
         else:
             say(words)
         raise

@@ -53,14 +53,15 @@ def run(
     if not first:
         return
     drawn = pictures.plot_png(_plot(ratio))
+    report, words = {"out": str(path), **asdict(ratio.report)}, "\n".join(ratio.report.words())
     # One right after the other: of two commands at once both shall be those of the last.
-    ratio.save(path)
-    io.write_bytes(plot, drawn)
-    report = asdict(ratio.report)
+    with _shared.telling(report, words, json):
+        ratio.save(path)
+        io.write_bytes(plot, drawn)
     if json:
-        _shared.answer({"out": str(path), **report})
+        _shared.answer(report)
         return
-    _shared.say("\n".join(ratio.report.words()))
+    _shared.say(words)
     _shared.say(f"-> {path}, {plot}")
 
 

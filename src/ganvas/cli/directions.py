@@ -1,5 +1,6 @@
 """`ganvas directions`"""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,20 +99,20 @@ def run(
             f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
         )
     drawn = _drawn(where, [*found, control[0]], far, seed, plain) if len(loaded.shape) > 1 else None
+    document = {
+        "space": where.name, "random_effect": typical.effect, "random_effect_error": typical.error,
+        "directions": [_figures(each, typical) for each in found], "notes": notes, "out": str(out),
+    }  # fmt: skip
+    show = partial(_show, [*found, control[0]], typical, notes)
     # One right after the other: of two commands at once both shall be those of the last. So it is in the others.
-    found_in.save(out, found)
-    if drawn is not None:
-        _shared.write_picture(drawn_to, drawn)
+    with _shared.telling(document, show, json):
+        found_in.save(out, found)
+        if drawn is not None:
+            _shared.write_picture(drawn_to, drawn)
     if json:
-        document = {
-            "space": where.name, "random_effect": typical.effect, "random_effect_error": typical.error,
-            "directions": [_figures(each, typical) for each in found], "notes": notes, "out": str(out),
-        }  # fmt: skip
         _shared.answer(document)
         return
-    _show([*found, control[0]], typical)
-    for note in notes:
-        _shared.say(note)
+    show()
     pictured = "" if drawn is None else f"; strengths -{far:g} to {far:g}, random below -> {drawn_to}"
     _shared.say(f"{counted(len(found), 'direction')} of {where.name} -> {out}{pictured}")
 
@@ -145,7 +146,7 @@ def _figures(d: "Direction", typical: "Chance") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(found: "list[Direction]", typical: "Chance") -> None:
+def _show(found: "list[Direction]", typical: "Chance", notes: list[str]) -> None:
     from ganvas.cli._shared import Column, table
 
     columns = [
@@ -166,3 +167,5 @@ def _show(found: "list[Direction]", typical: "Chance") -> None:
         "cost: how far 2 sigmas lower the critic score, in its standard deviations; "
         "changes: in standard deviations of the attribute"
     )
+    for note in notes:
+        _shared.say(note)

@@ -1,5 +1,6 @@
 """`ganvas dissect`"""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,8 +69,6 @@ def run(
     names = [f"{unit.layer} {unit.index}" for unit, _ in done.units]
     title = f"Units of {concept!r}: the samples where each is strongest, lit where it is on"
     strongest = pictures.sheet(list(done.strongest), names, title=title, plain=plain)
-    _shared.write_picture(out, sheet)
-    _shared.write_picture(shown, strongest)
     document: dict[str, Any] = {
         "concept": concept, "layers": list(done.found.layers), "switched": turned,
         "units": [
@@ -80,11 +79,16 @@ def run(
     }  # fmt: skip
     if done.note is not None:
         document["note"] = done.note
+    found = done.found
+    show = partial(_show, found.concepts, document, {c: found.units(c, 1)[0] for c in found.concepts})
+    with _shared.telling(document, show, json):
+        _shared.write_picture(out, sheet)
+        _shared.write_picture(shown, strongest)
     if json:
         _shared.answer(document)
         return
-    found = done.found
-    _show(found.concepts, document, {c: found.units(c, 1)[0] for c in found.concepts})
+    show()
+    _shared.say(f"-> {out}, {shown}")
 
 
 def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, Any]) -> None:
@@ -106,4 +110,4 @@ def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, A
     )
     if "note" in document:
         _shared.say(document["note"])
-    _shared.say(f"Means of 256 other samples: {changes} -> {document['out']}, {document['out_units']}")
+    _shared.say(f"Means of 256 other samples: {changes}")

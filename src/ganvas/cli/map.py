@@ -116,9 +116,10 @@ def run(
         "pictures": written,
     }  # fmt: skip
     places = {"places": found.places.round(4).tolist(), "cluster_of": found.cluster_of.tolist()}
-    for path, picture in drawn.items():
-        io.write_bytes(path, picture)
-    io.write_json(figures, {**document, **places})
+    with _shared.telling(document, "\n".join(words), json):
+        for path, picture in drawn.items():
+            io.write_bytes(path, picture)
+        io.write_json(figures, {**document, **places})
     if json:
         _shared.answer(document)
         return

@@ -78,14 +78,16 @@ def run(
     found = measure(loaded, samples, judge)
     # From all over them: data are often sorted by class.
     shown = torch.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).round().long()
-    _shared.write_picture(out, _drawn(loaded, samples[shown], plain))
-    if json:
-        _shared.answer({**found.to_json(), "held_out": held_out, "out": str(out)})
-        return
     which = counted_samples(found.n, loaded.shape) + (" held out" if held_out else "")
-    _shared.say(
-        f"{which}: {_told(found)}; {found.active} of {found.codes} codes active, effective rank {found.rank:.1f} -> {out}"
-    )
+    words = f"{which}: {_told(found)}; {found.active} of {found.codes} codes active, effective rank {found.rank:.1f}"
+    document = {**found.to_json(), "held_out": held_out, "out": str(out)}
+    sheet = _drawn(loaded, samples[shown], plain)
+    with _shared.telling(document, words, json):
+        _shared.write_picture(out, sheet)
+    if json:
+        _shared.answer(document)
+        return
+    _shared.say(f"{words} -> {out}")
 
 
 def _drawn(model: "Model", samples: "Tensor", plain: bool) -> "Image":
