@@ -90,8 +90,11 @@ def test_other_defaults_of_torch_are_refused(
 def test_fewer_digits_by_the_caller_are_refused(tmp_path: Path) -> None:
     """Features in bf16 were kept under the key of those in fp32, for every command to come."""
     known = ganvas.load("fashion", device="cpu")
+    shown = known.sample(2)
     for call in (
         lambda: known.sample(2),
+        lambda: known.encode(shown),
+        lambda: ganvas.invert(known, shown, steps=1),
         lambda: ganvas.evaluate(known, "digits", "frechet", n=50),
         lambda: ganvas.evaluate("fashion", n=50),
         lambda: ganvas.train("digits", kimg=0.1, out=tmp_path),

@@ -442,6 +442,7 @@ class Model:
 
         Raises `GanvasError` for a model without an encoder.
         """
+        check_defaults()
         if self.encoder is None:
             raise GanvasError(
                 f"This model ({self.info.name}) has no encoder: it is no autoencoder. Train one: ganvas train DATA --method vae. "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays
-from ganvas.device import stream
+from ganvas.device import check_defaults, stream
 from ganvas.errors import GanvasError, counted
 from ganvas.geometry import distance_matrix
 from ganvas.latent.fit import Advance
@@ -132,6 +132,7 @@ def invert(
     finite stop where they were best. `progress` hears of the steps, `starts` of the typical points before them.
     Raises `GanvasError` for targets of another size or range.
     """
+    check_defaults()
     steps, newton = arrays.count(steps, "steps", 0), arrays.count(newton, "newton", 0)
     restarts, rate = arrays.count(restarts, "restarts", 1, CANDIDATES), arrays.number(rate, "rate", above=0)
     keep = arrays.number(keep, "keep", least=0)
