@@ -331,9 +331,55 @@ def test_where_there_are_no_locks_the_owner_tells(tmp_path: Path, monkeypatch: p
             run.locked(),
         ):
             pass
-    (run.path / "owner.json").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1}))
+    gone = {"host": socket.gethostname(), "pid": 2**22 + 1}
+    (run.path / "owner.json").write_text(json.dumps(gone))
     with run.locked() as said:
         assert "taken over" in said
+    # A process of another container of this machine is not seen here, and is no dead one.
+    (run.path / "owner.json").write_text(json.dumps({**gone, "processes": "pid:[1]"}))
+    with pytest.raises(GanvasError, match="is being trained by process"), run.locked():
+        pass
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_where_there_are_no_locks_one_of_those_that_begin_at_once_trains(
+    killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each looked for an owner, saw none, and wrote itself: all trained."""
+
+    def refuse(self: FileLock, timeout: float = 0) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    run = create_run(tmp_path, "a", CONTENT)
+    begin, over, claim = threading.Barrier(4), threading.Event(), Run._claim
+
+    def together(self: Run, *given: Any) -> None:
+        begin.wait(20)  # all have looked
+        claim(self, *given)
+
+    def train(number: int) -> str:
+        try:
+            with run.locked():
+                over.wait(20)
+        except GanvasError as error:
+            return str(error)
+        return ""
+
+    monkeypatch.setattr(Run, "_claim", together)
+    if killed:
+        gone = {"host": socket.gethostname(), "pid": 2**22 + 1}
+        (run.path / "owner.json").write_text(json.dumps(gone))
+    with ThreadPoolExecutor(4) as pool:
+        at_work = [pool.submit(train, number) for number in range(4)]
+        end = time.monotonic() + 20
+        while sum(each.done() for each in at_work) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        over.set()
+    said = sorted(each.result() for each in at_work)
+    assert said[0] == ""
+    assert all("is being trained by" in words for words in said[1:])
+    assert not [path for path in run.path.iterdir() if "owner" in path.name]
 
 
 def test_where_the_system_has_no_locks_a_file_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import math
 import os
 import random
 import re
+import secrets
 import shutil
 import socket
 import sys
@@ -40,6 +41,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+PROCESSES = Path("/proc/self/ns/pid")
+"""Names the processes that are seen from here: those of this machine, or of this container."""
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
 LARGEST_PICTURE = 2**28
 """Bytes of a picture in a run that a report or a page shows."""
@@ -148,7 +151,8 @@ class Run:
                     f"{self.path} is being trained by {_named(held)}. If that process is over, delete {owner} and give the "
                     "same command again."
                 )
-            io.write_json(owner, {**_me(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")})
+            me = {**_me(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
+            io.write_json(owner, me) if alone else self._claim(owner, held, me)
         except OSError as error:
             lock.release()
             raise explain_os_error(error, f"locking {self.path}") from error
@@ -162,6 +166,31 @@ class Run:
                 here.check_home()
                 owner.unlink(missing_ok=True)
             lock.release()
+
+    def _claim(self, owner: Path, held: io.Json, me: io.Json) -> None:
+        """Where there are no locks: of several that begin at once one makes the file, and the others are refused.
+
+        `held` is of a process that is over, whose file one of them moves away: they may have read it together.
+        """
+        aside = owner.with_name(f".{owner.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            if held:
+                os.replace(owner, aside)
+                if _owner(aside) != held:  # of somebody who has begun since
+                    os.replace(aside, owner)
+                    raise FileExistsError
+                aside.unlink()
+            owner.touch(exist_ok=False)
+        except (FileExistsError, FileNotFoundError) as error:
+            raise GanvasError(
+                f"{self.path} is being trained by {_named(_owner(owner))}, which began at the same time. "
+                f"If that process is over, delete {owner} and give the same command again."
+            ) from error
+        try:
+            io.write_json(owner, me)
+        except GanvasError:
+            owner.unlink(missing_ok=True)
+            raise
 
     def anchored(self) -> "Run":
         """The same run for who works on it for long: nothing is written once another folder lies here, or none."""
@@ -424,10 +453,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _me() -> io.Json:
-    boot = ""
+    boot = processes = ""
     with suppress(OSError):
         boot = BOOT.read_text().strip()
-    return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid()}
+    with suppress(OSError):
+        processes = os.readlink(PROCESSES)
+    return {"host": socket.gethostname(), "boot": boot, "processes": processes, "pid": os.getpid()}
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:
@@ -456,9 +487,10 @@ def _is_here(owner: io.Json) -> bool:
 
 
 def _is_over(owner: io.Json) -> bool:
-    """Whether a process of this machine is gone for certain."""
-    pid = owner.get("pid")
-    if os.name != "posix" or not _is_here(owner) or not isinstance(pid, int) or pid < 1:
+    """Whether a process of this machine is gone for certain: one of another container is not seen here."""
+    pid, me = owner.get("pid"), _me()
+    seen = all(owner.get(name, me[name]) == me[name] for name in ("host", "boot", "processes"))
+    if os.name != "posix" or not seen or not isinstance(pid, int) or pid < 1:
         return False
     try:
         os.kill(pid, 0)
