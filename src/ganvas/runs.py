@@ -152,7 +152,10 @@ class Run:
                     "same command again."
                 )
             me = {**_me(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
-            io.write_json(owner, me) if alone else self._claim(owner, held, me)
+            if alone:
+                io.write_json(owner, me)
+            else:
+                self._claim(owner, held, me)
         except OSError as error:
             lock.release()
             raise explain_os_error(error, f"locking {self.path}") from error

@@ -243,6 +243,34 @@ def test_completion_imports_nothing_of_the_current_folder(tmp_path: Path) -> Non
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize("knows", [True, False])
+def test_completion_puts_no_code_into_the_line(knows: bool, tmp_path: Path) -> None:
+    """`ganvas sample fashion --out m<TAB>` in a stranger's folder, and Enter ran what the name of a file says."""
+    name = "m$(touch${IFS}ran) `touch ran`;.safetensors"
+    (tmp_path / name).touch()
+    (tmp_path / "m o re").mkdir()
+    words = "ganvas sample fashion --out m"
+    code = (
+        f'eval "$({sys.executable} -P -m ganvas completion bash)"\n'
+        # It says to readline that names of files are given, which quotes them; that of before version 4 cannot be told.
+        + f"compopt() {{ {'echo $*' if knows else 'return 1'}; }}\n"
+        f'COMP_WORDS=({words}); COMP_CWORD=4; COMP_LINE="{words}"; COMP_POINT={len(words)}\n'
+        '$(complete -p ganvas | sed -n "s/.*-F \\([^ ]*\\) .*/\\1/p") ganvas m --out\n'
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    said = done.stdout.splitlines()
+    if knows:
+        assert said[0] == "-o filenames"
+        assert sorted(said[1:]) == sorted([name, "m o re"])
+    else:
+        again = f"printf '%s\\n' {' '.join(said)}"  # as the shell reads them
+        read = subprocess.run(["bash", "-c", again], cwd=tmp_path, check=True, capture_output=True, text=True)
+        assert sorted(read.stdout.splitlines()) == sorted([name, "m o re"])
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_that_is_not_known_is_no_completion(
     shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -13,6 +13,15 @@ from ganvas.errors import GanvasError
 
 BEGUN = {"bash": ('"$python_cmd" ', "-"), "zsh": ('"$python_cmd" ', "-"), "fish": ("$python_cmd ", "-c")}
 """How a script begins Python, and with what."""
+FILES = 'COMPREPLY=($(compgen -f -- "$cur"))'
+"""How bash is given names of files: torn at spaces, and put into the line as they are, where `$(...)` in a name runs at Enter."""
+QUOTED = """local name quoted=""
+    compopt -o filenames 2>/dev/null || quoted=yes  # bash before 4 has no such thing
+    COMPREPLY=()
+    while IFS= read -r name; do
+      if [[ -n "$quoted" ]]; then printf -v name %q "$name"; fi
+      COMPREPLY+=("$name")
+    done < <(compgen -f -- "$cur")"""
 
 
 def run(shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional] = "bash") -> None:
@@ -34,10 +43,14 @@ def run(shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional] =
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="ganvas", args=["--tyro-print-completion", shell], config=_parse.MARKERS
         )
-    script, (python, given) = printed.getvalue(), BEGUN[shell]
-    if script.count(python + given) != 1:
-        raise GanvasError(
-            f"The installed tyro {version('tyro')} writes scripts for {shell} that are not known. Install another one."
-        )
+    python, given = BEGUN[shell]
     # Isolated: else it imports what lies in the current folder, of anybody, at each TAB.
-    _shared.say(script.rstrip("\n").replace(python + given, f"{python}-I {given}"))
+    mended = {python + given: f"{python}-I {given}"} | ({FILES: QUOTED} if shell == "bash" else {})
+    script = printed.getvalue().rstrip("\n")
+    for written, better in mended.items():
+        if script.count(written) != 1:
+            raise GanvasError(
+                f"The installed tyro {version('tyro')} writes scripts for {shell} that are not known. Install another one."
+            )
+        script = script.replace(written, better)
+    _shared.say(script)
