@@ -398,11 +398,22 @@ class Run:
 
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
-    """Whether a snapshot is of a later state, to the image: its name has whole kimg. One that cannot be read is of none."""
-    with suppress(GanvasError, StopIteration):
-        own: Any = io.read_header(next(snapshot.glob("*.safetensors"))).get("kimg")
-        return _is_number(own) and own > kimg + 1e-9
-    return False
+    """Whether a network of a snapshot is of a later state, to the image: its name has whole kimg."""
+    return max(trained(snapshot), default=kimg) > kimg + 1e-9
+
+
+def trained(snapshot: Path) -> list[float]:
+    """How far each network of a snapshot is trained, in kimg; -1 for one that cannot be read or does not say.
+
+    A kill, or a full disk, between two that replace others leaves several.
+    """
+    found = list[float]()
+    for file in sorted(snapshot.glob("*.safetensors")):
+        own: Any = None
+        with suppress(GanvasError):
+            own = io.read_header(file).get("kimg")
+        found.append(own if _is_number(own) else -1.0)
+    return found
 
 
 def short_name(name: str) -> str:

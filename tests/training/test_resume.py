@@ -1,9 +1,11 @@
 """What --resume resumes, what it refuses and leaves as it was, and who may do it."""
 
 import base64
+import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -567,6 +569,66 @@ def test_a_picture_that_goes_away_loses_nothing(
     resumed = ganvas.train(resume=path, quiet=True, report=False)
     first, second = (io.load_tensors(each.run.state_path)[0] for each in (whole, resumed))
     assert same_tensors(first, second)
+
+
+def all_of(run: Run) -> dict[str, Any]:
+    """Weights, figures and pictures of a run, by name."""
+    networks = {
+        file: io.load_tensors(file) for file in sorted((run.path / "snapshots").rglob("*.safetensors"))
+    }
+    rows = [Row.from_json(line) for line in run.metrics()]
+    return {
+        "networks": {
+            str(file.relative_to(run.path)): (header["kimg"], {name: each.tolist() for name, each in tensors.items()})
+            for file, (tensors, header) in networks.items()
+        },
+        "figures": [(row.kimg, row.snapshot, row.value) for row in rows],
+        "previews": [path.name for path in run.previews],
+        "lines": [line["kimg"] for line in run.stats()],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "nth", "kimg"),
+    [
+        ("000001.png", 2, 2.56), ("metrics.jsonl", 1, 2.56), (r"\.best\..*\.tmp", 1, 2.56), ("best", 1, 2.56),
+        ("metrics.jsonl", 2, 2.56), (r"\.best\..*\.tmp", 2, 2.56), ("best", 2, 2.56), ("latest.safetensors", 2, 2.56),
+        ("critic.safetensors", 1, 0.48), ("generator.safetensors", 1, 0.48),
+    ],
+)  # fmt: skip
+def test_one_write_that_fails_changes_nothing_of_what_comes(
+    what: str, nth: int, kimg: float, tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The state behind it was saved: the preview or the figure was never made, an older snapshot stayed the best, and of two that
+    replace others one was left of before."""
+    settings = {"training.snapshot_kimg": 0.96 if kimg > 1 else 0.16, "training.eval_samples": 100}
+    options: dict[str, Any] = {"kimg": kimg, "eval_kimg": 0.96 if kimg > 1 else None, "settings": settings}
+    whole = tiny_train(**options)
+    replaced, appended, seen = os.replace, Run._append, list[str]()
+
+    def struck(name: str) -> bool:
+        seen.extend([name] if re.fullmatch(what, name) else [])
+        return len(seen) == nth and seen[-1] == name
+
+    def replacing(source: Path, place: Path) -> None:
+        if struck(Path(place).name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replaced(source, place)
+
+    def appending(self: Run, name: str, line: str) -> None:
+        if struck(name):
+            raise GanvasError("The disk is full.")
+        appended(self, name, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replacing)
+        patch.setattr(Run, "_append", appending)
+        with pytest.raises(GanvasError, match="full"):
+            tiny_train(**options)
+    assert len(seen) >= nth
+    (path,) = (each for each in (tmp_path / "runs").iterdir() if each != whole.run.path)
+    ganvas.train(resume=path, quiet=True, report=False)
+    assert all_of(ganvas.open_run(path)) == all_of(whole.run)
 
 
 def test_a_kill_in_a_rollback_leaves_the_snapshot_that_was_gone_back_to(

@@ -18,7 +18,7 @@ from ganvas.metrics.rows import name_of_before, rows_among
 from ganvas.model import Model
 from ganvas.model_file import load
 from ganvas.networks.projected import guide_of
-from ganvas.runs import Run, trained_beyond
+from ganvas.runs import Run, trained, trained_beyond
 
 SOURCE = "training"
 """What the rows in metrics.jsonl say that they come from."""
@@ -68,9 +68,12 @@ class BestSnapshot:
         measured = [row for row in rows_among(self.run.metrics()) if row.source == SOURCE]
         alike = [row for row in measured if self._is_alike(row)]
         self.value = min((row.value for row in alike), default=float("inf"))
-        if self.every and alike and not self.kept.exists():
-            # A kill may fall between the two renames that replace it, and no later one would be better than what is gone.
-            self._bring_back(min(alike, key=lambda row: row.value))
+        if self.every and alike:
+            best = min(alike, key=lambda row: row.value)
+            # A kill, or a disk that was full, may have come between its figure and its copy, or between the two renames that
+            # replace it; and no later one would be better than what is not there.
+            if set(trained(self.kept)) != {best.kimg}:
+                self._bring_back(best)
         return measured
 
     def _is_alike(self, row: Row) -> bool:
@@ -86,12 +89,14 @@ class BestSnapshot:
 
     def measure(self, model: Model, snapshot: Path) -> float:
         """Measure, write the row, and keep the snapshot when it is the best so far."""
-        if self.value == float("inf") and self.kept.exists():
-            # It was the best by figures that do not compare with these.
+        now = model.info.kimg or 0.0
+        if self.value == float("inf") and self.kept.exists() and max(trained(self.kept), default=now) < now:
+            # It was the best by figures that do not compare with these. One from beyond the state that was gone on from is
+            # made again: it has no figures.
             with suppress(GanvasError):  # a damaged one is replaced
                 self.value = self._figure(load(self.kept, device=str(model.device)), self._name_of_kept())
         value = self._figure(model, snapshot.name)
-        self.last = model.info.kimg or 0.0
+        self.last = now
         if value < self.value:
             self.value = value
             self._keep(snapshot)
@@ -126,10 +131,12 @@ class BestSnapshot:
     def _keep(self, snapshot: Path) -> None:
         self.run.check_home()
         with io.atomic_folder(snapshot.with_name("best")) as temporary:
-            shutil.copytree(snapshot, temporary)
+            temporary.mkdir()
+            for file in snapshot.iterdir():
+                shutil.copyfile(file, temporary / file.name)
 
     def _bring_back(self, best: Row) -> None:
-        self.value = float("inf")
+        self.value = float("inf")  # where it is gone as well
         for path in self.run.snapshots:
             with suppress(GanvasError):
                 if (

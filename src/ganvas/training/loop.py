@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -25,7 +26,7 @@ from ganvas.model import Model, save_network
 from ganvas.model_file import are_learned
 from ganvas.networks import GeneratorBase
 from ganvas.report import artifacts, verdicts
-from ganvas.runs import Run, trained_beyond
+from ganvas.runs import Run, trained, trained_beyond
 from ganvas.training import state
 from ganvas.training.best import SOURCE, BestSnapshot
 from ganvas.training.display import Display
@@ -348,11 +349,21 @@ class Loop:
 
     def _write_missing(self) -> None:
         """The snapshot of a state that was gone back to, where a later one of the same whole kimg had replaced it; or of one that
-        was saved when its snapshot could not be made."""
-        half_an_image = 0.0005
+        was saved when its snapshot, or its preview or figure, could not be made."""
+        half_an_image, kimg = 0.0005, self.engine.images / 1000
         newest = self.run.snapshots[-1:]
-        if not any(trained_beyond(path, self.engine.images / 1000 - half_an_image) for path in newest):
+        if min((each for path in newest for each in trained(path)), default=-1) < kimg - half_an_image:
             self._write()
+            return
+        own = self.run.path / "snapshots" / self._name
+        if not own.exists() or trained_beyond(own, kimg + half_an_image):
+            return  # those of a state from before are whole
+        unseen = not self._preview_path(own.name).exists()
+        if unseen or self._is_due():
+            self.method.settle(self.trained_on)
+        if unseen:
+            self._save_preview(own.name)
+        self._measure(own)
 
     def _look(self) -> None:
         """A preview alone: before the first snapshot a short run would show nothing."""
@@ -388,9 +399,14 @@ class Loop:
         if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
             state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
 
-    def _write_snapshot(self) -> None:
-        name = f"{self.engine.images // 1000:06d}"
-        header = {
+    @property
+    def _name(self) -> str:
+        """Of a snapshot of this state, in whole kimg."""
+        return f"{self.engine.images // 1000:06d}"
+
+    def _header(self) -> io.Json:
+        """What every network of a snapshot says beside what it is."""
+        return {
             "shape": list(self.dataset.shape),
             "num_classes": self.dataset.num_classes if self.config.network.conditional else 0,
             "kimg": self.engine.images / 1000,
@@ -404,9 +420,12 @@ class Loop:
             **({} if self.dataset.series is None else {"series": to_dict(self.dataset.series)}),
             **self.method.about(),
         }
+
+    def _write_snapshot(self) -> None:
+        header = self._header()
         self.method.settle(self.trained_on)
         files = self.method.exports().items()
-        folder = self.run.path / "snapshots" / name
+        folder = self.run.path / "snapshots" / self._name
         if folder.exists():
             # The same kimg twice: all files are written first, and then replaced one after another.
             with ExitStack() as all_written:
@@ -423,12 +442,27 @@ class Loop:
                         self.config,
                         {"kind": kind.partition("-")[0], **header},
                     )
-        self._save_preview(name)
-        kimg = self.engine.images / 1000
-        if self.best is not None and "generator" in self.method.exports() and self.best.due(kimg):
-            value = self.best.measure(self._model(header), folder)
-            self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.best.value:.2f})")
-            self.audience.stats(self.engine.steps, {"frechet": value})
+        self._save_preview(folder.name)
+        self._measure(folder)
+
+    def _is_due(self) -> bool:
+        return (
+            self.best is not None
+            and "generator" in self.method.exports()
+            and self.best.due(self.engine.images / 1000)
+        )
+
+    def _measure(self, snapshot: Path) -> None:
+        """The figure of a snapshot of this state, where it is due."""
+        if not self._is_due():
+            return
+        assert self.best is not None
+        value, kimg = self.best.measure(self._model(self._header()), snapshot), self.engine.images / 1000
+        self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.best.value:.2f})")
+        self.audience.stats(self.engine.steps, {"frechet": value})
+
+    def _preview_path(self, name: str) -> Path:
+        return self.run.samples_path / f"{name}.png"
 
     def _save_preview(self, name: str) -> None:
         if "generator" not in self.method.exports():
@@ -438,7 +472,7 @@ class Loop:
         picture = self._preview(model.sample(count, seed=self.config.training.seed))
         content = pictures.png(picture)
         self.run.check_home()
-        io.write_bytes(self.run.samples_path / f"{name}.png", content)
+        io.write_bytes(self._preview_path(name), content)
         self.display.picture(content)
         self.audience.images(self.engine.steps, samples=picture)
 
