@@ -293,7 +293,9 @@ def _int(text: str) -> int:
 
 
 def _read_bytes(path: Path, longest: int) -> bytes:
-    """At most `longest` + 1 bytes, whatever the file claims: it may grow, or be a device."""
+    """At most `longest` + 1 bytes, whatever the file claims: it may grow. Of a pipe nobody knows when it begins, or ends."""
+    if path.exists() and not path.is_file():
+        raise GanvasError(f"{path} is no file. Give the name of one.")
     try:
         with path.open("rb") as file:
             return file.read(longest + 1)

@@ -256,6 +256,10 @@ class Run:
                 return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
         return None
 
+    def stamps(self) -> dict[str, tuple[int, int] | None]:
+        """What tells each snapshot from another that is made under its name."""
+        return {path.name: io.stamp(path / "generator.safetensors") for path in self.snapshots}
+
     @property
     def previews(self) -> list[Path]:
         """The pictures of its samples, oldest first: each is named after the kimg that were trained."""
@@ -376,7 +380,11 @@ class Run:
         self._drop("stats.jsonl", kimg)
         return self._drop("metrics.jsonl", kimg)
 
-    def _drop(self, name: str, kimg: float) -> list[io.Json]:
+    def drop_metrics(self, kimg: float, but: str) -> list[io.Json]:
+        """Drop the lines of metrics.jsonl past `kimg` that are not of this source, and return them."""
+        return self._drop("metrics.jsonl", kimg, but)
+
+    def _drop(self, name: str, kimg: float, but: str | None = None) -> list[io.Json]:
         if not (self.path / name).exists():
             return []
         kept, gone = list[io.Json](), list[io.Json]()
@@ -384,6 +392,7 @@ class Run:
         with self._held(name) if fcntl is not None else nullcontext():
             for line in self._lines(name):
                 beyond = _is_number(line.get("kimg")) and line["kimg"] > kimg + 1e-9
+                beyond = beyond and (but is None or line.get("source") != but)
                 (gone if beyond else kept).append(line)
             if gone:
                 content = "".join(json.dumps(line) + "\n" for line in kept)
@@ -392,9 +401,15 @@ class Run:
 
     def remove_beyond(self, kimg: float) -> None:
         """Delete the snapshots and previews past a state: not those of a run that goes on, which are made again as they were."""
-        for path in (*self.snapshots, *self.previews):
-            if int(path.stem) > kimg or (path.is_dir() and trained_beyond(path, kimg)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        beyond = [path for path in self.snapshots if int(path.name) > kimg or trained_beyond(path, kimg)]
+        names = {path.name for path in beyond}
+        for path in beyond:
+            shutil.rmtree(path)
+        for path in self.previews:
+            if (
+                path.stem in names or int(path.stem) > kimg + 0.5
+            ):  # that of before the first snapshot is rounded
+                path.unlink()
 
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 
 import ganvas
-from ganvas import pictures
+from ganvas import io, metrics, pictures, report
 from ganvas.cli import COMMANDS, main
 from ganvas.runs import create_run
 from ganvas.training import Result
@@ -183,6 +184,78 @@ def test_pictures_of_an_evaluation_before_are_not_those_of_this_one(trained: Res
     assert (run.path / "evaluation" / "nearest.png").is_file()
     assert main([*asked, "--n", "5"]) in (0, 2)
     assert not list((run.path / "evaluation").glob("*.png"))
+
+
+def test_the_report_shows_no_pictures_of_another_evaluation(trained: Result, tmp_path: Path) -> None:
+    """Of two at once the rows of one came last, and the pictures of the other; or a kill came between the two."""
+    run = ganvas.Run(Path(shutil.copytree(trained.run.path, tmp_path / "run")))
+    for seed in ("1", "2"):
+        assert (
+            main(
+                [
+                    "eval",
+                    str(run.path),
+                    "--metrics",
+                    "frechet",
+                    "--seed",
+                    seed,
+                    "--n",
+                    "100",
+                    "--device",
+                    "cpu",
+                ]
+            )
+            == 0
+        )
+        found = [
+            (run.path / "evaluation" / name).read_bytes()
+            for name in ("nearest.png", "realism.png", "shown.json")
+        ]
+        if seed == "1":
+            before = found
+    captions = [caption for _, caption in report.artifacts.saved_pictures(run)]
+    assert len(captions) == 2
+    for left in ({0, 1, 2}, {0}, {0, 1}, {2}):
+        for i, name in enumerate(("nearest.png", "realism.png", "shown.json")):
+            (run.path / "evaluation" / name).write_bytes((before if i in left else found)[i])
+        shown = [caption for _, caption in report.artifacts.saved_pictures(run)]
+        assert shown == (captions[1:] if left == {0} else [])
+    (run.path / "evaluation" / "shown.json").write_text('{"of": [], "pictures": 3}')
+    assert report.artifacts.saved_pictures(run) == []
+    (run.path / "evaluation" / "shown.json").unlink()
+    assert len(report.artifacts.saved_pictures(run)) == 2, "of runs from before nobody knows"
+    for asked in ([], ["--snapshots"]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ganvas.cli.evaluate._finish", Mock(side_effect=KeyboardInterrupt))
+            command = ["eval", str(run.path), "--metrics", "frechet", "--seed", "3", "--n", "100", *asked]
+            assert main([*command, "--device", "cpu"]) == 130
+        assert report.artifacts.saved_pictures(run) == []
+
+
+def test_figures_of_a_snapshot_that_was_made_anew_meanwhile_are_not_kept(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training that had gone back behind it wrote another one of its name: the figures stood for that, on a card as well."""
+    run = ganvas.Run(Path(shutil.copytree(trained.run.path, tmp_path / "run")))
+    file = run.snapshots[-1] / "generator.safetensors"
+    measured = metrics.evaluate
+
+    def anew(*arguments: Any, **named: Any) -> Any:
+        found = measured(*arguments, **named)
+        tensors, header = io.load_tensors(file)
+        io.save_tensors(file, {name: each * 2 for name, each in tensors.items()}, header)
+        return found
+
+    asked = [str(run.path), "--n", "100", "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "evaluate", anew)
+        assert main(["eval", *asked, "--metrics", "frechet"]) == 0
+    said = capsys.readouterr()
+    assert "frechet" in said.out
+    assert f"snapshot {file.parent.name} was made anew while it was measured" in said.err
+    assert run.metrics() == []
+    assert main(["eval", *asked, "--metrics", "frechet", "--quiet"]) == 0
+    assert [row["metric"] for row in run.metrics()] == ["frechet"]
 
 
 def test_a_terminal_of_no_columns_is_one_that_does_not_say(

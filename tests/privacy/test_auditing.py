@@ -11,7 +11,7 @@ import scipy.signal
 import torch
 
 import ganvas
-from ganvas import io
+from ganvas import io, report
 from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
@@ -113,8 +113,13 @@ def test_a_run_by_command(
     assert set(found["attacks"]) == {
         "distance", "monte-carlo", "density", "calibrated", "domias", "critic", "reconstruction",
     }  # fmt: skip
-    assert found == io.read_json(run / "evaluation" / "audit.json")
+    kept = io.read_json(run / "evaluation" / "audit.json")
+    assert kept.pop("picture")
+    assert found == kept
     assert (run / "evaluation" / "audit.png").read_bytes().startswith(b"\x89PNG")
+    assert report.artifacts.audit_picture(open_run(run)) is not None
+    io.write_json(run / "evaluation" / "audit.json", {**kept, "picture": "of another"})
+    assert report.artifacts.audit_picture(open_run(run)) is None, "of two at once it was that of the other"
     page = (run / "report.html").read_text()
     assert "What it gives away" in page
     assert found["verdict"][0].split("'")[0][:40] in page

@@ -649,6 +649,72 @@ def test_a_kill_in_a_rollback_leaves_the_snapshot_that_was_gone_back_to(
     assert kept == [back]
 
 
+@pytest.mark.parametrize("stopped", ["budget", "interrupted"])
+def test_a_run_that_ends_before_what_it_once_had(
+    stopped: str, tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A kill between a snapshot and its state, and a smaller budget: the run had ended, and its model was another."""
+    settings = {"training.snapshot_kimg": 0.96, "training.eval_samples": 100}
+    with monkeypatch.context() as patch:
+        written = Loop._write_state
+
+        def killed(self: Loop) -> None:
+            if self.engine.images > 1500:
+                raise KeyboardInterrupt
+            written(self)
+
+        patch.setattr(Loop, "_write_state", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(kimg=2.56, eval_kimg=0.96, settings=settings)
+    (path,) = (tmp_path / "runs").iterdir()
+    assert ganvas.load(path).info.kimg == 1.92
+    if stopped == "interrupted":
+        stop_at(monkeypatch, 31, signal.SIGTERM)
+    ended = ganvas.train(resume=path, kimg=0.992 if stopped == "budget" else 2.56, quiet=True, report=False)
+    assert ended.stopped == stopped
+    assert ended.kimg == 0.992
+    said = (path / "log.txt").read_text()
+    if stopped == "budget":
+        assert "Snapshots of before, beyond 1.0 kimg, are removed: 000001." in said
+        assert [ganvas.load(each).info.kimg for each in (path, path / "snapshots" / "best")] == [0.992, 0.96]
+    else:
+        assert "beyond 1.0 kimg, are the run's model until it is resumed up to there: 000001." in said
+        assert ganvas.load(path).info.kimg == 1.92, "it may be all that there is of hours"
+
+
+def test_what_was_found_of_a_snapshot_that_is_made_anew_is_dropped(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An audit outlived the snapshot that it was of, and so did figures that came while the run was on its way there."""
+    settings = {"training.snapshot_kimg": 0.96}
+    run = tiny_train(kimg=1.28, settings=settings).run
+    state_then = run.state_path.read_bytes()
+    ganvas.train(resume=run.path, kimg=2.56, quiet=True, report=False)
+    figures = {"n": "60", "metrics": "frechet", "device": "cpu"}
+    given = [word for name, value in figures.items() for word in (f"--{name}", value)]
+    assert main(["eval", str(run.path), *given, "--quiet"]) == 0
+    (row,) = run.metrics()
+    io.write_json(
+        run.path / "evaluation" / "audit.json", {"verdict": ["x"], "attacks": {}, "snapshot": "000002"}
+    )
+    run.state_path.write_bytes(state_then)
+    stepped = GanMethod.step
+
+    def late(self: GanMethod, *arguments: Any) -> None:
+        if self.engine.steps == 45:
+            assert run.metrics() == []
+            run.append_metrics([row])  # `ganvas eval` is done only now
+        stepped(self, *arguments)
+
+    monkeypatch.setattr(GanMethod, "step", late)
+    ganvas.train(resume=run.path, kimg=2.56, quiet=True, report=False)
+    assert run.metrics() == []
+    assert not (run.path / "evaluation" / "audit.json").exists()
+    said = (run.path / "log.txt").read_text()
+    assert said.count("What `ganvas eval` measured beyond") == 2
+    assert "What `ganvas audit` found of a snapshot beyond 1.3 kimg is dropped" in said
+
+
 def test_a_run_says_from_where_it_names_its_data(
     tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """`ganvas audit`"""
 
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +58,7 @@ def run(
     if fail_above is not None:
         number(fail_above, "--fail-above", least=0, most=1)
     kept = open_run(model).anchored() if is_run(model) and io.writable(model) else None
-    snapshots = [] if kept is None else kept.snapshots  # those of now: a training may go on
+    stamps = {} if kept is None else kept.stamps()  # of now: a training may go on
     places = [] if out is None else [out]
     if kept is not None:
         kept.check_folders()
@@ -74,8 +74,8 @@ def run(
         _shared.say(note, beside=True)
     document = found.to_json()
     shown = picture(found)
-    if kept is not None and kept.snapshots[-1:] == snapshots[-1:]:  # else which of them it was is not known
-        document["snapshot"] = snapshots[-1].name
+    if kept is not None and stamps and list(kept.stamps().items())[-1:] == list(stamps.items())[-1:]:
+        document["snapshot"] = list(stamps)[-1]  # else which of them it was is not known
     with ExitStack() as last:
         # Whatever cannot be written of them: they may have taken hours.
         if json:
@@ -95,21 +95,14 @@ def run(
 
 def _keep(kept: "Run | None", places: list[Path], shown: "Image | None", document: dict[str, Any]) -> None:
     """The picture, and what a run keeps of its audit."""
-    from ganvas import io
-    from ganvas.report import write_report
+    from ganvas.report import save_audit, write_report
 
     if shown is not None:
         for place in places if kept is None else places[:-1]:
             _shared.write_picture(place, shown)
     if kept is None:
         return
-    kept.check_home()
-    if shown is not None:
-        _shared.write_picture(places[-1], shown)
-    else:  # that of an audit before would stand below these figures
-        with suppress(OSError):
-            places[-1].unlink()
-    io.write_json(kept.path / "evaluation" / "audit.json", document)
+    save_audit(kept, document, shown)
     write_report(kept)
 
 

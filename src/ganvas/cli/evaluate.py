@@ -1,9 +1,10 @@
 """`ganvas eval`"""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -74,19 +75,21 @@ def run(
         kept.check_folders()
     found: Evaluation | None = None
     unkept: GanvasError | None = None
+    outdated = False
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         if first:
             _shared.without_cache()
             if of_run and not kept_in_run:
                 _shared.say(f"note: {samples} cannot be written, so its report stays as it is.", beside=True)
         for subject in subjects:
+            stamps = {} if kept is None else kept.stamps()
             found = evaluate(
                 subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,
                 device=here, resolution=resolution, resize=resize, height=height, alpha=alpha, progress=tell,
             )  # fmt: skip
             if kept is not None and first:
                 try:
-                    kept.append_metrics([row.to_json() for row in found.rows])
+                    outdated = not _keep(kept, found, stamps)
                 except GanvasError as error:  # said when the figures are
                     unkept = error
     if found is None:
@@ -101,7 +104,25 @@ def run(
         raise GanvasError(
             f"Nothing was measured: {'; '.join(f'{name} left out, {why}' for name, why in found.skipped.items())}."
         )
-    _finish(found, before, json, out, kept, unkept)
+    _finish(found, before, json, out, None if outdated else kept, unkept)
+
+
+def _keep(run: "Run", found: "Evaluation", stamps: Mapping[str, Any]) -> bool:
+    """Add the figures to those of the run; False where a training has gone back meanwhile, and the snapshot is another one."""
+    from ganvas.report import artifacts
+
+    run.check_home()
+    now, names = run.stamps(), {Path(row.snapshot).parent.name for row in found.rows}
+    anew = [name for name in sorted(names) if name not in stamps or stamps[name] != now.get(name)]
+    if anew:
+        _shared.say(
+            f"note: snapshot {', '.join(anew)} was made anew while it was measured: its figures are not kept.",
+            beside=True,
+        )
+        return False
+    artifacts.forget(run, unknown=True)
+    run.append_metrics([row.to_json() for row in found.rows])
+    return True
 
 
 def _finish(

@@ -1,11 +1,14 @@
 """What an evaluation leaves in the run folder for the report: pictures, a table, the curve over snapshots."""
 
 import html
+import re
 from contextlib import suppress
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from ganvas import io, pictures
@@ -13,8 +16,18 @@ from ganvas.data.decode import decode
 from ganvas.errors import GanvasError, printable
 from ganvas.metrics import Evaluation, Row
 from ganvas.metrics.rows import rows_among
-from ganvas.runs import Run
+from ganvas.runs import Run, trained_beyond
 
+AUDIT = "audit.json"
+SHOWN_OF = "shown.json"
+"""Which figures the pictures are of."""
+PICTURES = {
+    "nearest": "random samples (above) and their nearest real images in feature space (below)",
+    "realism": "the samples with the best (above) and the worst (below) realism",
+}
+"""Name -> caption."""
+ALIKE = ("extractor", "resize", "fingerprint", "n", "reference_n", "seed", "source", "split", "labels")
+"""What figures of one evaluation have in common."""
 SHOWN = 10
 MOST_LINES, LONGEST_LINE = 20, 2000
 """Of an audit.json."""
@@ -43,24 +56,84 @@ def picture(run: Run, path: Path) -> bytes | None:
     return pictures.png(shown)
 
 
-def forget(run: Run) -> None:
-    """Remove the pictures of the last evaluation."""
+def forget(run: Run, unknown: bool = False) -> None:
+    """Remove the pictures of the last evaluation; with `unknown` only where nothing says which figures they are of, as of before:
+    they would stand below others."""
+    if unknown and "of" in _own(run, SHOWN_OF):
+        return
+    _remove(run, *(f"{name}.png" for name in PICTURES), SHOWN_OF)
+
+
+def forget_audit(run: Run, kimg: float, anew: str = "") -> bool:
+    """Remove what `ganvas audit` found of a snapshot beyond `kimg`, or of one that was made `anew` under its name; True if so."""
+    name = _own(run, AUDIT).get("snapshot")
+    if not isinstance(name, str) or not re.fullmatch("[0-9]{6,20}", name):
+        return False
+    outdated = name == anew or int(name) > kimg or trained_beyond(run.path / "snapshots" / name, kimg)
+    if outdated:
+        _remove(run, AUDIT, "audit.png")
+    return outdated
+
+
+def _own(run: Run, name: str) -> io.Json:
+    """What an evaluation left; {} for nothing, for what is damaged, and for what a link in a run from anybody leads to."""
+    path = run.path / "evaluation" / name
+    with suppress(GanvasError, OSError, RuntimeError):  # a loop of links
+        if path.resolve().is_relative_to(run.path.resolve()):
+            return io.read_json(path)
+    return {}
+
+
+def _remove(run: Run, *names: str) -> None:
     run.check_home()
-    for name in ("nearest", "realism"):
+    for name in names:
         with suppress(OSError):
-            (run.path / "evaluation" / f"{name}.png").unlink()
+            (run.path / "evaluation" / name).unlink()
 
 
 def save_artifacts(run: Run, found: Evaluation) -> None:
     """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism.
 
-    Where there are none those of an evaluation before are removed: they would stand below these figures.
+    Which figures they are of is written first: after a kill, and of two at once, the report shows none of another evaluation.
     """
-    forget(run)
+    drawn = _drawn(found)
+    digests = {name: sha256(content).hexdigest() for name, content in drawn.items()}
+    _save(run, SHOWN_OF, {"of": _of(found.rows[-1]), "pictures": digests}, drawn)
+    _remove(run, *(f"{name}.png" for name in PICTURES if name not in drawn))
+
+
+def save_audit(run: Run, document: io.Json, drawn: Image | None) -> None:
+    """What `ganvas audit` found, and its closest pairs: those of an audit before would stand below these figures."""
+    content = b"" if drawn is None else pictures.png(drawn)
+    _save(
+        run,
+        AUDIT,
+        {**document, "picture": sha256(content).hexdigest()},
+        {"audit": content} if content else {},
+    )
+    if not content:
+        _remove(run, "audit.png")
+
+
+def _save(run: Run, name: str, document: io.Json, drawn: dict[str, bytes]) -> None:
+    run.check_home()
+    io.write_json(run.path / "evaluation" / name, document)
+    for each, content in drawn.items():
+        run.check_home()
+        io.write_bytes(run.path / "evaluation" / f"{each}.png", content)
+
+
+def _of(row: Row) -> list[object]:
+    """Which evaluation a figure is of."""
+    return [row.snapshot, row.kimg, *(getattr(row, field) for field in ALIKE)]
+
+
+def _drawn(found: Evaluation) -> dict[str, bytes]:
+    """The pictures as PNG bytes by name; none of what is no picture."""
     if found.samples is None or found.reference is None or not found.reference.is_images:
-        return
+        return {}
     if min(len(found.samples), len(found.reference)) <= 5:
-        return
+        return {}
     samples = found.samples
     random = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN]
     reals = found.reference.take(found.inputs.nearest.which[random].cpu())[0]
@@ -68,8 +141,10 @@ def save_artifacts(run: Run, found: Evaluation) -> None:
         found.inputs.neighbours.realism.cpu().argsort(descending=True)
     ]
     best, worst = order[:SHOWN], order[-SHOWN:].flip(0)
-    _save(run, "nearest", torch.cat([samples[random], _fit(reals, samples)]))
-    _save(run, "realism", torch.cat([samples[best], samples[worst]]))
+    return {
+        "nearest": _sheet(torch.cat([samples[random], _fit(reals, samples)])),
+        "realism": _sheet(torch.cat([samples[best], samples[worst]])),
+    }
 
 
 def _fit(images: Tensor, like: Tensor) -> Tensor:
@@ -81,12 +156,8 @@ def _fit(images: Tensor, like: Tensor) -> Tensor:
     return images
 
 
-def _save(run: Run, name: str, images: Tensor) -> None:
-    columns = max(1, len(images) // 2)
-    run.check_home()
-    io.write_bytes(
-        run.path / "evaluation" / f"{name}.png", pictures.png(pictures.grid(images, columns=columns))
-    )
+def _sheet(images: Tensor) -> bytes:
+    return pictures.png(pictures.grid(images, columns=max(1, len(images) // 2)))
 
 
 def section(run: Run) -> list[str]:
@@ -114,7 +185,7 @@ def section(run: Run) -> list[str]:
 
 def leaks(run: Run) -> list[str]:
     """The HTML of what `ganvas audit` found; empty before the first. A run may come from anybody: all of it is text."""
-    path = run.path / "evaluation" / "audit.json"
+    path = run.path / "evaluation" / AUDIT
     if not path.is_file() or not path.resolve().is_relative_to(run.path.resolve()):
         return []
     try:
@@ -195,15 +266,35 @@ def curve(run: Run) -> bytes | None:
 
 
 def saved_pictures(run: Run) -> list[tuple[bytes, str]]:
-    """(PNG, caption) of what `save_artifacts` wrote."""
-    captions = {
-        "nearest": "random samples (above) and their nearest real images in feature space (below)",
-        "realism": "the samples with the best (above) and the worst (below) realism",
-    }
-    found = [(picture(run, run.path / "evaluation" / f"{name}.png"), text) for name, text in captions.items()]
+    """(PNG, caption) of what `save_artifacts` wrote of the last figures; of runs of before all that is there."""
+    about = _own(run, SHOWN_OF)
+    if "of" in about:
+        full = [row for row in rows_among(run.metrics()) if row.source != "training"]
+        if not full or about["of"] != _of(full[-1]):
+            return []
+        known = about.get("pictures")
+        digests = known if isinstance(known, dict) else {}
+        found = [(shown(run, name, digests.get(name, "")), text) for name, text in PICTURES.items()]
+    else:
+        found = [(shown(run, name, None), text) for name, text in PICTURES.items()]
     return [(content, text) for content, text in found if content is not None]
 
 
+def audit_picture(run: Run) -> bytes | None:
+    """The closest pairs of the audit that is shown."""
+    return shown(run, "audit", _own(run, AUDIT).get("picture"))
+
+
+def shown(run: Run, name: str, digest: object) -> bytes | None:
+    """A picture of an evaluation as PNG bytes; None where it is not that of the figures, as two at once, or a kill, may leave it.
+
+    Of before nobody knows: `digest` is None.
+    """
+    path = run.path / "evaluation" / f"{name}.png"
+    if digest is not None and digest != sha256(run.picture(path) or b"").hexdigest():
+        return None
+    return picture(run, path)
+
+
 def _same(row: Row, other: Row) -> bool:
-    fields = ("extractor", "resize", "fingerprint", "n", "reference_n", "seed", "source", "split", "labels")
-    return all(getattr(row, field) == getattr(other, field) for field in fields)
+    return all(getattr(row, field) == getattr(other, field) for field in ALIKE)

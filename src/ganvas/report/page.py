@@ -198,7 +198,7 @@ def write_report(run: Run) -> Path:
         parts += [_figure(content, caption) for content, caption in artifacts.saved_pictures(run)]
     if found := artifacts.leaks(run):
         parts += ["<h2>What it gives away</h2>", *found]
-        content = artifacts.picture(run, run.path / "evaluation" / "audit.png")
+        content = artifacts.audit_picture(run)
         parts += [] if content is None else [_figure(content, "the closest pairs")]
     if (plot := artifacts.curve(run)) is not None:
         parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]

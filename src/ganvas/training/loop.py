@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +38,8 @@ from ganvas.training.start import begin
 from ganvas.types import Batch
 
 MAX_ROLLBACKS = 3
+HALF_AN_IMAGE = 0.0005
+"""In kimg."""
 PREVIEWS = 64
 """Pictures of a preview grid."""
 PREVIEWED = {"images": PREVIEWS, "series": 12, "points": 20 * PREVIEWS}
@@ -102,6 +105,7 @@ class Loop:
             self.memory = state.restore(run, self.method, dataset.fingerprint)
             self.method.recall(_told(run))
         self._begin_alike()
+        self.begun_at = self.engine.images
         self.started = time.monotonic() - self.memory.seconds
         self.monitor = Monitor(self.method, self.trained_on, beside) if self._monitored else None
         if self.monitor is not None and self.memory.drawn is not None:
@@ -192,6 +196,8 @@ class Loop:
                 stopped = "collapsed"  # the last saved state is from before
             elif last_saved != self.engine.images:
                 self._save_last()
+            if self.resumed:
+                self._one_writes(partial(self._end_here, stopped == "budget"))
         if self.unread is not None:
             raise self.unread
         return Result(self.run, self.engine.images / 1000, time.monotonic() - self.started, stopped)
@@ -235,6 +241,7 @@ class Loop:
         rollbacks, seconds = self.memory.rollbacks + 1, time.monotonic() - self.started
         collapsed_at = self.engine.images / 1000
         state.restore(self.run, self.method, self.dataset.fingerprint)
+        self.begun_at = self.engine.images
         self.engine.rate_factor = 0.5**rollbacks
         # The same generator, since captured steps are tied to it.
         other = stream(self.config.training.seed, f"rollback {self.engine.rate_factor}", self.device)
@@ -307,14 +314,21 @@ class Loop:
         self.audience.stats(self.engine.steps, record, found if probe else None)
 
     def _rewind(self) -> None:
-        """Drop the lines past this state. What `ganvas eval` measured there, training does not measure again: say so."""
+        """Drop the lines past this state. What others measured there, training does not measure again: say so."""
         kimg = self.engine.images / 1000
-        measured = [row for row in self.run.rewind_stats(kimg) if row.get("source") != SOURCE]
+        self._outdated(kimg, [row for row in self.run.rewind_stats(kimg) if row.get("source") != SOURCE])
+
+    def _outdated(self, kimg: float, measured: list[io.Json], anew: str = "") -> None:
+        """What `ganvas eval` and `audit` found of snapshots beyond `kimg`, or of one that was made `anew`, is of others."""
         if measured:
             artifacts.forget(self.run)
             self._say(
                 f"What `ganvas eval` measured beyond {kimg:.1f} kimg is dropped from metrics.jsonl (rows: {len(measured)}): "
                 "those snapshots are made anew from here. Measure them again."
+            )
+        if artifacts.forget_audit(self.run, kimg, anew):
+            self._say(
+                f"What `ganvas audit` found of a snapshot beyond {kimg:.1f} kimg is dropped: it is made anew. Audit it again."
             )
 
     def _say(self, line: str) -> None:
@@ -347,16 +361,30 @@ class Loop:
             if self.unread is None:
                 raise
 
+    def _end_here(self, done: bool) -> None:
+        """A kill leaves snapshots beyond the state, and the newest is the run's model: of a run that ends before them another one
+        than it says. Of one that was only stopped they are kept, for they may be all that there is of hours."""
+        kimg = self.engine.images / 1000
+        beyond = [path.name for path in self.run.snapshots if trained_beyond(path, kimg)]
+        if not beyond:
+            return
+        if done:
+            self.run.remove_beyond(kimg)
+            if self.best is not None:
+                self.best.rewind(kimg)
+        what = "are removed" if done else "are the run's model until it is resumed up to there"
+        self._say(f"Snapshots of before, beyond {kimg:.1f} kimg, {what}: {', '.join(beyond)}.")
+
     def _write_missing(self) -> None:
         """The snapshot of a state that was gone back to, where a later one of the same whole kimg had replaced it; or of one that
         was saved when its snapshot, or its preview or figure, could not be made."""
-        half_an_image, kimg = 0.0005, self.engine.images / 1000
+        kimg = self.engine.images / 1000
         newest = self.run.snapshots[-1:]
-        if min((each for path in newest for each in trained(path)), default=-1) < kimg - half_an_image:
+        if min((each for path in newest for each in trained(path)), default=-1) < kimg - HALF_AN_IMAGE:
             self._write()
             return
         own = self.run.path / "snapshots" / self._name
-        if not own.exists() or trained_beyond(own, kimg + half_an_image):
+        if not own.exists() or trained_beyond(own, kimg + HALF_AN_IMAGE):
             return  # those of a state from before are whole
         unseen = not self._preview_path(own.name).exists()
         if unseen or self._is_due():
@@ -442,6 +470,10 @@ class Loop:
                         self.config,
                         {"kind": kind.partition("-")[0], **header},
                     )
+        if self.engine.images > self.begun_at:
+            # A command may have measured the one that was there until now, and kept its figures after `_rewind`.
+            before = self.engine.images / 1000 - HALF_AN_IMAGE
+            self._outdated(before, self.run.drop_metrics(before, but=SOURCE), folder.name)
         self._save_preview(folder.name)
         self._measure(folder)
 
