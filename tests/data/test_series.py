@@ -239,7 +239,13 @@ def test_a_slip_among_numbers_is_named(tmp_path: Path) -> None:
         assert "Is price a column of numbers? Few of its cells are none, one of them '1,5x'" in said
     for cells in (numbers, ["rain", "sun"] * 50, [*numbers[:99], "nan"], ["2024-01-01"] * 50):
         assert "Is price" not in notes(cells)
-    assert "Some values are missing, and some that are drawn will be: price." in notes([*numbers[:99], "nan"])
+    for missing in (
+        ["nan"],
+        ["#N/A"] * 12,
+        ["#DIV/0!", "<NA>"] * 6,
+    ):  # a twelfth made it a column of categories
+        said = notes([*numbers[:99], *missing])
+        assert "Some values are missing, and some that are drawn will be: price." in said
     assert ": (nothing), rain, sun." in notes(["rain", "sun", ""] * 30)
 
 

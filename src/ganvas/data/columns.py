@@ -14,7 +14,9 @@ from ganvas.data.limits import check_memory
 from ganvas.errors import GanvasError
 from ganvas.series import LONGEST_NAME, MOST_CATEGORIES, MOST_COLUMNS, check_names
 
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
+OF_SHEETS = {"#n/a", "#na", "<na>", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
+"""What spreadsheets write where a formula has no value."""
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"} | OF_SHEETS
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 """Numbers whose commas may stand between thousands: 1,234 is 1234 or 1.234."""
