@@ -428,10 +428,18 @@ def test_lines_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
 
 def test_a_device_without_an_end_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").symlink_to("/dev/zero")
+    with pytest.raises(GanvasError, match="are read at most"):
+        io.read_json(tmp_path / "a.json")
     os.mkfifo(tmp_path / "b.json")
-    for name in ("a.json", "b.json"):
-        with pytest.raises(GanvasError, match="is no file"):
-            io.read_json(tmp_path / name)
+    with pytest.raises(GanvasError, match="is a pipe"):
+        io.read_json(tmp_path / "b.json")
+    with pytest.raises(GanvasError, match="Cannot read"):
+        io.read_json(tmp_path / ("x" * 300))
+    read, write = os.pipe()
+    os.write(write, b'{"a": 1}')
+    os.close(write)
+    assert io.read_json(Path(f"/dev/fd/{read}")) == {"a": 1}, "of the shell: --against <(...)"
+    os.close(read)
 
 
 def test_files_of_tensors_get_the_usual_permissions(tmp_path: Path) -> None:

@@ -293,10 +293,13 @@ def _int(text: str) -> int:
 
 
 def _read_bytes(path: Path, longest: int) -> bytes:
-    """At most `longest` + 1 bytes, whatever the file claims: it may grow. Of a pipe nobody knows when it begins, or ends."""
-    if path.exists() and not path.is_file():
-        raise GanvasError(f"{path} is no file. Give the name of one.")
+    """At most `longest` + 1 bytes, whatever the file claims: it may grow, or be a device.
+
+    A pipe that lies in a folder may never begin; those of the shell, /dev/stdin among them, are meant.
+    """
     try:
+        if path.is_fifo() and path.resolve().parts[:2] not in (("/", "dev"), ("/", "proc")):
+            raise GanvasError(f"{path} is a pipe. Give the name of a file.")
         with path.open("rb") as file:
             return file.read(longest + 1)
     except OSError as error:

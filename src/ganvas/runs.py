@@ -18,7 +18,6 @@ import math
 import os
 import random
 import re
-import secrets
 import shutil
 import socket
 import sys
@@ -171,29 +170,28 @@ class Run:
             lock.release()
 
     def _claim(self, owner: Path, held: io.Json, me: io.Json) -> None:
-        """Where there are no locks: of several that begin at once one makes the file, and the others are refused.
+        """Where there are no locks: of several that begin at once, and have read the same file, one writes itself into it.
 
-        `held` is of a process that is over, whose file one of them moves away: they may have read it together.
+        A folder is made by one alone, on shares as well; a kill within these milliseconds leaves it, and a person removes it.
         """
-        aside = owner.with_name(f".{owner.name}.{secrets.token_hex(4)}.tmp")
+        taking = owner.with_name(f".{owner.name}.taking")
         try:
-            if held:
-                os.replace(owner, aside)
-                if _owner(aside) != held:  # of somebody who has begun since
-                    os.replace(aside, owner)
-                    raise FileExistsError
-                aside.unlink()
-            owner.touch(exist_ok=False)
-        except (FileExistsError, FileNotFoundError) as error:
+            taking.mkdir()
+        except FileExistsError as error:
             raise GanvasError(
-                f"{self.path} is being trained by {_named(_owner(owner))}, which began at the same time. "
-                f"If that process is over, delete {owner} and give the same command again."
+                f"{self.path} is being trained by another process, which begins just now. If there is none, delete {taking} and "
+                "give the same command again."
             ) from error
         try:
+            now = _owner(owner)
+            if now != held:
+                raise GanvasError(
+                    f"{self.path} is being trained by {_named(now)}, which began at the same time. If that process is over, "
+                    f"delete {owner} and give the same command again."
+                )
             io.write_json(owner, me)
-        except GanvasError:
-            owner.unlink(missing_ok=True)
-            raise
+        finally:
+            taking.rmdir()
 
     def anchored(self) -> "Run":
         """The same run for who works on it for long: nothing is written once another folder lies here, or none."""

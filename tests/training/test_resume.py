@@ -649,12 +649,18 @@ def test_a_kill_in_a_rollback_leaves_the_snapshot_that_was_gone_back_to(
     assert kept == [back]
 
 
-@pytest.mark.parametrize("stopped", ["budget", "interrupted"])
+@pytest.mark.parametrize("stopped", ["budget", "interrupted", "private", "minutes"])
 def test_a_run_that_ends_before_what_it_once_had(
     stopped: str, tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A kill between a snapshot and its state, and a smaller budget: the run had ended, and its model was another."""
+    private = stopped == "private"
     settings = {"training.snapshot_kimg": 0.96, "training.eval_samples": 100}
+    options: dict[str, Any] = (
+        {"method": "private", "preset": "private"} if private else {"eval_kimg": 0.96, "settings": settings}
+    )
+    if private:
+        options["settings"] = {"training.snapshot_kimg": 0.96}
     with monkeypatch.context() as patch:
         written = Loop._write_state
 
@@ -665,21 +671,26 @@ def test_a_run_that_ends_before_what_it_once_had(
 
         patch.setattr(Loop, "_write_state", killed)
         with pytest.raises(KeyboardInterrupt):
-            tiny_train(kimg=2.56, eval_kimg=0.96, settings=settings)
+            tiny_train(kimg=2.56, **options)
     (path,) = (tmp_path / "runs").iterdir()
     assert ganvas.load(path).info.kimg == 1.92
+    kimg = 0.992 if stopped in ("budget", "private") else 2.56
     if stopped == "interrupted":
         stop_at(monkeypatch, 31, signal.SIGTERM)
-    ended = ganvas.train(resume=path, kimg=0.992 if stopped == "budget" else 2.56, quiet=True, report=False)
-    assert ended.stopped == stopped
+    if stopped == "minutes":
+        monkeypatch.setattr(Loop, "progress", property(lambda self: float(self.engine.images >= 992)))
+    ended = ganvas.train(resume=path, kimg=kimg, quiet=True, report=False)
     assert ended.kimg == 0.992
     said = (path / "log.txt").read_text()
     if stopped == "budget":
         assert "Snapshots of before, beyond 1.0 kimg, are removed: 000001." in said
         assert [ganvas.load(each).info.kimg for each in (path, path / "snapshots" / "best")] == [0.992, 0.96]
     else:
-        assert "beyond 1.0 kimg, are the run's model until it is resumed up to there: 000001." in said
-        assert ganvas.load(path).info.kimg == 1.92, "it may be all that there is of hours"
+        assert "Snapshots of before, beyond 1.0 kimg, are the run's model" in said
+        assert ("until it is resumed up to there" in said) == (not private)
+        assert ganvas.load(path).info.kimg == 1.92, (
+            "it may be all that there is of hours, or say what was spent"
+        )
 
 
 def test_what_was_found_of_a_snapshot_that_is_made_anew_is_dropped(

@@ -55,7 +55,10 @@ class HubItems(FolderItems):
 
 
 def _lies_in(path: str, folders: Sequence[Path]) -> bool:
-    return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)
+    """Whether it is a file in one of them, itself and what a link leads to; an address, as of a member of a .zip, is none."""
+    places = [Path(os.path.abspath(path)), Path(path).resolve()]
+    own = [any(place.is_relative_to(folder) for folder in folders) for place in places]
+    return all(own) and "://" not in path and "::" not in path
 
 
 def _given(name: str) -> list[Path]:

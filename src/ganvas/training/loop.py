@@ -196,8 +196,12 @@ class Loop:
                 stopped = "collapsed"  # the last saved state is from before
             elif last_saved != self.engine.images:
                 self._save_last()
-            if self.resumed:
-                self._one_writes(partial(self._end_here, stopped == "budget"))
+            # Asked for, and not a slower machine within its minutes.
+            full = self.engine.images >= t.kimg * 1000 if t.kimg else False
+            if self.resumed and full and self.method.repeats:
+                self._one_writes(partial(self._end_before, removes=True))
+            elif self.resumed and dist.rank() == 0:
+                self._end_before(removes=False)
         if self.unread is not None:
             raise self.unread
         return Result(self.run, self.engine.images / 1000, time.monotonic() - self.started, stopped)
@@ -361,19 +365,24 @@ class Loop:
             if self.unread is None:
                 raise
 
-    def _end_here(self, done: bool) -> None:
-        """A kill leaves snapshots beyond the state, and the newest is the run's model: of a run that ends before them another one
-        than it says. Of one that was only stopped they are kept, for they may be all that there is of hours."""
+    def _end_before(self, removes: bool) -> None:
+        """A kill leaves snapshots beyond the state, and the newest is the run's model: where it ends before them another one.
+
+        Where it was only stopped they are kept, for they may be all that there is of hours; and so they are where they can not be
+        made again: they say what the guarantee of a private run has cost.
+        """
         kimg = self.engine.images / 1000
         beyond = [path.name for path in self.run.snapshots if trained_beyond(path, kimg)]
         if not beyond:
             return
-        if done:
+        if removes:
             self.run.remove_beyond(kimg)
             if self.best is not None:
                 self.best.rewind(kimg)
-        what = "are removed" if done else "are the run's model until it is resumed up to there"
-        self._say(f"Snapshots of before, beyond {kimg:.1f} kimg, {what}: {', '.join(beyond)}.")
+        stay = "are the run's model" + (" until it is resumed up to there" if self.method.repeats else "")
+        self._say(
+            f"Snapshots of before, beyond {kimg:.1f} kimg, {'are removed' if removes else stay}: {', '.join(beyond)}."
+        )
 
     def _write_missing(self) -> None:
         """The snapshot of a state that was gone back to, where a later one of the same whole kimg had replaced it; or of one that
