@@ -565,11 +565,33 @@ def check_own(path: Path, run: Path) -> None:
 
     A run may come from anybody: such a link would put a model of this machine, or what it was trained on, into a report.
     """
-    if not path.resolve().is_relative_to(run.resolve()):
+    if not _real(path).is_relative_to(_real(run)):
         raise GanvasError(
             f"{path} lies behind a link that leads out of the run, and is not opened. Put the file itself there, or move the "
             "whole run and link that."
         )
+
+
+def check_beside(path: Path, file: Path) -> None:
+    """Raise `GanvasError` where what lies beside a generator's `file` lies behind a link that leads out of their folder or run.
+
+    A model may come from anybody: such a link would put a network of this machine into what is made of it. In the hub's cache
+    the generator is itself a link, and the others lead into the same folder.
+    """
+    if (run := run_around(file)) is not None:
+        check_own(path, run)
+        return
+    found = _real(path)
+    if not found.is_relative_to(_real(file.parent)) and found.parent != _real(file).parent:
+        raise GanvasError(
+            f"{path} lies behind a link that leads out of its folder, and is not opened. Put the file itself there, or take the "
+            "link away."
+        )
+
+
+def _real(path: Path) -> Path:
+    """What a path leads to; of links that lead around, some place of theirs (`resolve` raises)."""
+    return Path(os.path.realpath(path))
 
 
 def run_around(file: Path) -> Path | None:
