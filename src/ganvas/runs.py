@@ -13,6 +13,7 @@ runs/00003-digits-dcgan/
 """
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -531,23 +532,23 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        later = 0
+        passed = set[str]()
         while True:
-            found = {m[1] for p in out.iterdir() if (m := re.match(r"(\d{5,})-", p.name))}
+            names = set(os.listdir(out))
+            found = {m[1] for name in names if (m := re.match(r"(\d{5,})-", name))}
             # Longer ones, which may be dates, count when those of five digits are used up.
             taken = [int(each) for each in found if len(each) == 5 or "99999" in found]
-            number = f"{max(taken, default=-1) + 1 + later:05d}"
-            held = (
-                out / f".{number}.taken"
-            )  # by one process, whatever the name: that of a killed one is passed over
+            free = (f"{each:05d}" for each in itertools.count(max(taken, default=-1) + 1))
+            # Each is held by one process, whatever the name: that of a killed one is passed over.
+            number = next(each for each in free if each not in passed and f".{each}.taken" not in names)
+            held = out / f".{number}.taken"
             try:
                 held.mkdir()
-            except FileExistsError:
-                later += 1
+            except FileExistsError:  # by one that was quicker
+                passed.add(number)
                 continue
             try:
                 if any(out.glob(f"{number}-*")):  # it came before this one held the number
-                    later = 0
                     continue
                 path = out / f"{number}-{name}"
                 with io.atomic(path) as temporary:
