@@ -58,6 +58,8 @@ LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
 UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 """What folders say that know no locks, as some network shares."""
+ABANDONED = 86_400.0
+"""Seconds after which a temporary file that nobody has written to is that of a command that was killed."""
 PATIENCE = 30.0
 """Seconds for a file of lines that another process replaces whenever it is opened here."""
 
@@ -288,8 +290,9 @@ class Run:
         )
 
     def remove_leftovers(self, exports: Iterable[str] = ("generator", "critic")) -> None:
-        """Delete the temporary files and folders that a killed training left behind; not those of other commands at work.
+        """Delete the temporary files and folders that killed commands left behind; not those of other commands at work.
 
+        Those of a training can be nobody's else. Others' are when nothing was written there for `ABANDONED` seconds.
         `exports` are the stems of the files of a snapshot.
         """
         # Of a folder that is replaced the new one is written by a temporary name of a temporary name.
@@ -297,8 +300,9 @@ class Run:
         exported = "".join(rf"|{re.escape(stem)}\.safetensors" for stem in exports)
         ends = r"\.[0-9a-f]{8}(\.new(\.tmp\.[0-9a-f]{8})?)?\.tmp"
         kinds = re.compile(rf"\.\.?({names}{exported}|\d{{6,}}\.png){ends}")
+        any_kind = re.compile(rf"\.\.?.+?{ends}", re.DOTALL)
         for path in list(self.path.rglob(".*.tmp")):
-            if kinds.fullmatch(path.name):
+            if kinds.fullmatch(path.name) or (any_kind.fullmatch(path.name) and _is_abandoned(path)):
                 with suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -396,6 +400,15 @@ class Run:
         for path in (*self.snapshots, *self.previews):
             if int(path.stem) > kimg or (path.is_dir() and trained_beyond(path, kimg)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether nothing was written to a temporary file, nor into a folder, for so long that no command is at work on it."""
+    try:
+        newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    except OSError:
+        return False
+    return time.time() - newest > ABANDONED
 
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
