@@ -287,7 +287,7 @@ def test_a_process_that_waits_for_the_others_hears_signals(agent: bool, tmp_path
         alone = Process("-m", "ganvas", "train", "digits", "--out", str(tmp_path), env=env)
         try:
             if agent:
-                store.wait(["ganvas 1/here 1"], timedelta(seconds=120))
+                store.wait(["ganvas 0 1/here 1"], timedelta(seconds=120))
             else:
                 silent.settimeout(120)
                 connection, _ = silent.accept()
@@ -322,6 +322,59 @@ def test_the_group_of_somebody_else_stays(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert td.is_initialized()
     finally:
         td.destroy_process_group()
+
+
+@pytest.mark.parametrize("work", ["done", "failed"])
+def test_the_first_process_says_in_words_that_the_store_has_gone(
+    work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With torchrun, which holds it. An error of before is the one to tell."""
+
+    class Broken:
+        def set(self, *given: object) -> None:
+            raise td.DistNetworkError("Broken pipe")
+
+    monkeypatch.setattr(dist, "_store", Broken())
+    monkeypatch.setattr(td, "is_initialized", lambda: True)
+    monkeypatch.setattr(td, "get_rank", lambda: 0)
+    monkeypatch.setattr(td, "get_world_size", lambda: 2)
+    said = "Another process stopped" if work == "done" else "no room"
+
+    def in_turn() -> None:
+        with dist.turn() as first:
+            assert first
+            if work == "failed":
+                raise GanvasError("no room")
+
+    with pytest.raises(GanvasError, match=said):
+        in_turn()
+
+
+STARTED_AGAIN = """
+import os, subprocess, sys, time
+import torch
+from ganvas import dist
+
+if len(sys.argv) == 1:
+    for count in "01":
+        env = {**os.environ, "TORCHELASTIC_RESTART_COUNT": count}
+        subprocess.run([sys.executable, __file__, count], env=env, check=True)
+else:
+    time.sleep(2 * int(sys.argv[1]) * int(os.environ["RANK"]))
+    dist.start(torch.device("cpu"))
+    print(sys.argv[1], dist.agree(dist.rank() == 1, torch.device("cpu")), flush=True)
+    time.sleep(1)
+    os._exit(0)  # as one that is killed: it leaves its address
+"""
+
+
+def test_processes_that_torchrun_starts_again_find_each_other(tmp_path: Path) -> None:
+    """They shared a store with the dead ones, took their addresses, and used up all restarts or waited for half an hour."""
+    script = tmp_path / "again.py"
+    script.write_text(STARTED_AGAIN)
+    with two(str(script), env={**os.environ, "LOCAL_WORLD_SIZE": "2"}) as started:
+        for code, said, wrong in ended(started):
+            assert (code, said) == (0, "0 True\n1 True\n"), wrong
 
 
 def test_in_one_process_everything_is_a_no_op() -> None:

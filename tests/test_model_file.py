@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import re
 import shutil
 import time
@@ -26,6 +27,7 @@ from ganvas.model import DataReference
 from ganvas.model_data import class_names, data_config_of
 from ganvas.networks import families
 from ganvas.runs import Run
+from ganvas.sampling.store import kept_ratio
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -344,6 +346,44 @@ def test_a_run_opens_no_files_of_others_through_links(trained: Result, tmp_path:
     assert (
         ganvas.load(tmp_path / "linked").hash == ganvas.load(mine).hash
     )  # the whole run may lie where one likes
+
+
+@pytest.mark.parametrize("name", ["critic", "encoder", "ratio"])
+def test_a_shared_folder_opens_no_files_of_others_through_links(
+    trained: Result, tmp_path: Path, name: str
+) -> None:
+    """Scores were those of a critic elsewhere on this machine, and an export copied its weights into what is uploaded."""
+    mine, theirs, hub = tmp_path / "mine", tmp_path / "theirs", tmp_path / "hub"
+    source = trained.run.snapshots[-1]
+    for folder in (mine, theirs, hub / "blobs"):
+        shutil.copytree(source, folder)
+    file = theirs / f"{name}.safetensors"
+    elsewhere = mine / file.name if name == "critic" else source / "critic.safetensors"
+
+    def opened(folder: Path) -> object:
+        model = ganvas.load(folder, device="cpu")
+        return kept_ratio(model) if name == "ratio" else model.critic
+
+    for target in (elsewhere, os.path.relpath(elsewhere, theirs), file):
+        file.unlink(missing_ok=True)
+        file.symlink_to(target)
+        if target != file:
+            with pytest.raises(GanvasError, match="link that leads out of its folder"):
+                opened(theirs)
+        else:
+            opened(theirs)
+    # As the hub's cache has them, and in the same folder under another name.
+    snapshot = hub / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    for each in ("generator", "critic", "ratio"):
+        (hub / "blobs" / "ratio.safetensors").touch()
+        (snapshot / f"{each}.safetensors").symlink_to(f"../../blobs/{each}.safetensors")
+    assert opened(snapshot)
+    if name == "critic":
+        file.unlink()
+        shutil.copy(mine / file.name, theirs / "another.safetensors")
+        file.symlink_to("another.safetensors")
+        assert opened(theirs)
 
 
 @pytest.mark.parametrize("when", ["between", "one by one"])

@@ -3,6 +3,7 @@ import io as memory
 import json
 import os
 import resource
+import shutil
 import socket
 import threading
 import time
@@ -70,6 +71,51 @@ def test_runs_that_start_together_get_their_own_folders(tmp_path: Path) -> None:
     (tmp_path / "killed" / ".00000.taken").mkdir(parents=True)
     assert create_run(tmp_path / "killed", "a", CONTENT).path.name == "00001-a"
     assert all((path / "config.json").is_file() for path in paths)
+
+
+def test_numbers_that_killed_processes_hold_are_passed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stranger's folder with thousands of them each was tried, and the whole listed anew for it: hours, in silence."""
+    for each in (*range(300), 301):
+        (tmp_path / f".{each:05d}.taken").mkdir()
+    listed = Mock(wraps=os.listdir)
+    monkeypatch.setattr("os.listdir", listed)
+    tried = Mock(wraps=Path.mkdir)
+    monkeypatch.setattr(Path, "mkdir", lambda *given, **more: tried(*given, **more))
+    assert create_run(tmp_path, "a", CONTENT).path.name == "00300-a"
+    assert listed.call_count < 5
+    assert tried.call_count < 10
+    assert create_run(tmp_path, "a", CONTENT).path.name == "00302-a"
+    # One that was taken since the folder was listed.
+    listed.side_effect = lambda *given: [] if given == (tmp_path,) else DEFAULT
+    shutil.rmtree(tmp_path / "00300-a")
+    shutil.rmtree(tmp_path / "00302-a")
+    assert create_run(tmp_path, "a", CONTENT).path.name == "00300-a"
+
+
+def test_what_killed_commands_left_goes_after_a_day(tmp_path: Path) -> None:
+    """Those of a killed `calibrate` or `eval` stayed for ever; what a command is at work on stays."""
+    run = create_run(tmp_path, "a", CONTENT)
+    begun, home = time.time() - 100_000, run.path / "sampling" / "0123"
+    home.mkdir(parents=True)
+    old = [
+        home / ".ratio.safetensors.0a1b2c3d.tmp", run.path / ".nearest.png.0a1b2c3d.tmp", home / ".folder.0a1b2c3d.tmp",
+        run.path / ".my table.csv.0a1b2c3d.tmp",
+    ]  # fmt: skip
+    new = [run.path / ".nearest.png.1a1b2c3d.tmp", home / ".grows.1a1b2c3d.tmp"]
+    others = [home / ".mine.tmp", home / "ratio.safetensors.0a1b2c3d.tmp", home / "ratio.safetensors"]
+    for each in (*old, *new, *others):
+        if each.suffixes[0] in (".0a1b2c3d", ".1a1b2c3d"):
+            each.mkdir()
+            (each / "part").touch()
+        else:
+            each.touch()
+    for each in (*old, *(each / "part" for each in old if each.is_dir()), *others, new[1]):
+        os.utime(each, (begun, begun))
+    run.remove_leftovers()
+    assert not [each for each in old if each.exists()]
+    assert all(each.exists() for each in (*new, *others))
 
 
 def test_open_run_says_what_is_missing(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -85,3 +86,14 @@ def fetch(url: str, otherwise: str) -> bytes:
         said = printable(str(error).strip() or type(error).__name__)
         raise GanvasError(f"Could not download {url}: {said}. {otherwise}") from error
     return bytes(content)
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Around writing what was downloaded: where there is no room the `GanvasError` says how another cache is named."""
+    try:
+        yield
+    except GanvasError as error:
+        raise GanvasError(
+            f"{error} That is the cache: another folder is named by GANVAS_CACHE=FOLDER."
+        ) from error

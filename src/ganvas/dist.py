@@ -65,7 +65,7 @@ def start(device: torch.device) -> None:
         # torch waits for the others outside of Python, ten minutes and more: here at the store, then in building the group.
         store, rank, world = in_a_thread(lambda: next(rendezvous("env://")))
         # The store outlives the group: a second one (a series of runs) must not find the addresses of the first.
-        _store = _c10d.PrefixStore(f"ganvas {_starts}", store)
+        _store = _c10d.PrefixStore(f"ganvas {_attempt()} {_starts}", store)
         _store.set(f"here {rank}", "")
         _wait([f"here {each}" for each in range(world)], LONGEST)
         td.init_process_group(backend, store=_store, rank=rank, world_size=world)
@@ -74,6 +74,17 @@ def start(device: torch.device) -> None:
             f"WORLD_SIZE says that there are several processes, and they do not find each other: {error}\n"
             "Start them with torchrun, or unset WORLD_SIZE for one."
         ) from error
+
+
+def _attempt() -> str:
+    """How often `torchrun --max-restarts` has started these processes again: its store may hold the addresses of the dead ones.
+
+    Of several machines each counts for itself, so that it says nothing there.
+    """
+    here, everywhere, count = map(
+        os.environ.get, ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
+    )
+    return count if count and here == everywhere else "0"
 
 
 def _check_own() -> None:
@@ -173,9 +184,11 @@ def turn() -> Iterator[bool]:
         how = "done"
     finally:
         _alone = False
-        _store.set(key, how)
-        if _turns > 2:
-            _store.delete_key(f"turn {_turns - 2}")
+        # With torchrun the store has gone. An error of before is the one to tell.
+        with _others() if how == "done" else suppress(RuntimeError):
+            _store.set(key, how)
+            if _turns > 2:
+                _store.delete_key(f"turn {_turns - 2}")
 
 
 def mine(batch: Tensor) -> Tensor:

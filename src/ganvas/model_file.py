@@ -37,7 +37,7 @@ from ganvas.model import (
 from ganvas.networks.base import CriticBase, GeneratorBase
 from ganvas.networks.coded import bare, encoder_network
 from ganvas.registry import did_you_mean
-from ganvas.runs import check_own, is_run, open_run, run_around, runs_near
+from ganvas.runs import check_beside, is_run, open_run, runs_near
 from ganvas.series import read_schema
 from ganvas.types import Guarantee
 
@@ -147,9 +147,9 @@ def _of_other_times(file: Path, critic: bool) -> str:
 
 
 def _read(file: Path, critic: bool) -> Model:
-    if (run := run_around(file)) is not None:
-        for each in ("generator", "critic", "encoder"):
-            check_own(file.with_name(f"{each}.safetensors"), run)
+    names = ("critic", "encoder") if file.name == "generator.safetensors" else ("critic",)
+    for each in (file, *(file.with_name(f"{name}.safetensors") for name in names)):
+        check_beside(each, file)
     tensors, header = io.load_tensors(file)
     its_own = _inside(tensors, CRITIC, header.get("with_critic"))
     coder = _inside(tensors, ENCODER, header.get("with_encoder"))
@@ -159,7 +159,7 @@ def _read(file: Path, critic: bool) -> Model:
         judge = _network(file, its_own, {**header, "kind": "critic"}, "critic", networks.build_critic)[0]
     elif critic and beside.is_file():
         judge = read_network(beside, "critic", networks.build_critic)[0]
-        _check_beside(beside, io.read_header(beside), header)
+        _check_fits(beside, io.read_header(beside), header)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
     _set(generator, file, header.get("settings", {}))
@@ -170,7 +170,7 @@ def _read(file: Path, critic: bool) -> Model:
     return Model(generator, judge, info, file, encoder)
 
 
-def _check_beside(file: Path, header: io.Json, generator: io.Json) -> None:
+def _check_fits(file: Path, header: io.Json, generator: io.Json) -> None:
     """Raise `GanvasError` where a network that lies beside a generator is one of another model."""
     told = [tuple(each["shape"]) for each in (header, generator)]
     data = [each.get("data") for each in (header, generator)]
@@ -210,7 +210,7 @@ def _encoder(file: Path, inside: dict[str, Tensor], header: io.Json, size: int) 
     )  # fmt: skip
     assert isinstance(found, CriticBase)
     if not inside:
-        _check_beside(file, about, header)
+        _check_fits(file, about, header)
     return found
 
 

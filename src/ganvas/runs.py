@@ -13,6 +13,7 @@ runs/00003-digits-dcgan/
 """
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -56,6 +57,8 @@ LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
 UNLOCKED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 """What folders say that know no locks, as some network shares."""
+ABANDONED = 86_400.0
+"""Seconds after which a temporary file that nobody has written to is that of a command that was killed."""
 PATIENCE = 30.0
 """Seconds for a file of lines that another process replaces whenever it is opened here."""
 
@@ -289,8 +292,9 @@ class Run:
         )
 
     def remove_leftovers(self, exports: Iterable[str] = ("generator", "critic")) -> None:
-        """Delete the temporary files and folders that a killed training left behind; not those of other commands at work.
+        """Delete the temporary files and folders that killed commands left behind; not those of other commands at work.
 
+        Those of a training can be nobody's else. Others' are when nothing was written there for `ABANDONED` seconds.
         `exports` are the stems of the files of a snapshot.
         """
         # Of a folder that is replaced the new one is written by a temporary name of a temporary name.
@@ -298,8 +302,9 @@ class Run:
         exported = "".join(rf"|{re.escape(stem)}\.safetensors" for stem in exports)
         ends = r"\.[0-9a-f]{8}(\.new(\.tmp\.[0-9a-f]{8})?)?\.tmp"
         kinds = re.compile(rf"\.\.?({names}{exported}|\d{{6,}}\.png){ends}")
+        any_kind = re.compile(rf"\.\.?.+?{ends}", re.DOTALL)
         for path in list(self.path.rglob(".*.tmp")):
-            if kinds.fullmatch(path.name):
+            if kinds.fullmatch(path.name) or (any_kind.fullmatch(path.name) and _is_abandoned(path)):
                 with suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -408,6 +413,15 @@ class Run:
                 path.stem in names or int(path.stem) > kimg + 0.5
             ):  # that of before the first snapshot is rounded
                 path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether nothing was written to a temporary file, nor into a folder, for so long that no command is at work on it."""
+    try:
+        newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    except OSError:
+        return False
+    return time.time() - newest > ABANDONED
 
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
@@ -544,23 +558,23 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        later = 0
+        passed = set[str]()
         while True:
-            found = {m[1] for p in out.iterdir() if (m := re.match(r"(\d{5,})-", p.name))}
+            names = set(os.listdir(out))
+            found = {m[1] for name in names if (m := re.match(r"(\d{5,})-", name))}
             # Longer ones, which may be dates, count when those of five digits are used up.
             taken = [int(each) for each in found if len(each) == 5 or "99999" in found]
-            number = f"{max(taken, default=-1) + 1 + later:05d}"
-            held = (
-                out / f".{number}.taken"
-            )  # by one process, whatever the name: that of a killed one is passed over
+            free = (f"{each:05d}" for each in itertools.count(max(taken, default=-1) + 1))
+            # Each is held by one process, whatever the name: that of a killed one is passed over.
+            number = next(each for each in free if each not in passed and f".{each}.taken" not in names)
+            held = out / f".{number}.taken"
             try:
                 held.mkdir()
-            except FileExistsError:
-                later += 1
+            except FileExistsError:  # by one that was quicker
+                passed.add(number)
                 continue
             try:
                 if any(out.glob(f"{number}-*")):  # it came before this one held the number
-                    later = 0
                     continue
                 path = out / f"{number}-{name}"
                 with io.atomic(path) as temporary:
@@ -578,11 +592,33 @@ def check_own(path: Path, run: Path) -> None:
 
     A run may come from anybody: such a link would put a model of this machine, or what it was trained on, into a report.
     """
-    if not path.resolve().is_relative_to(run.resolve()):
+    if not _real(path).is_relative_to(_real(run)):
         raise GanvasError(
             f"{path} lies behind a link that leads out of the run, and is not opened. Put the file itself there, or move the "
             "whole run and link that."
         )
+
+
+def check_beside(path: Path, file: Path) -> None:
+    """Raise `GanvasError` where what lies beside a generator's `file` lies behind a link that leads out of their folder or run.
+
+    A model may come from anybody: such a link would put a network of this machine into what is made of it. In the hub's cache
+    the generator is itself a link, and the others lead into the same folder.
+    """
+    if (run := run_around(file)) is not None:
+        check_own(path, run)
+        return
+    found = _real(path)
+    if not found.is_relative_to(_real(file.parent)) and found.parent != _real(file).parent:
+        raise GanvasError(
+            f"{path} lies behind a link that leads out of its folder, and is not opened. Put the file itself there, or take the "
+            "link away."
+        )
+
+
+def _real(path: Path) -> Path:
+    """What a path leads to; of links that lead around, some place of theirs (`resolve` raises)."""
+    return Path(os.path.realpath(path))
 
 
 def run_around(file: Path) -> Path | None:

@@ -11,6 +11,7 @@ from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
 from ganvas.data import idx, limits, load_dataset
 from ganvas.errors import GanvasError
+from tests.conftest import full_disk
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
 LABELS = np.arange(20, dtype=np.uint8) % 10
@@ -158,6 +159,20 @@ def test_download_is_checked_and_cached(tmp_path: Path, monkeypatch: pytest.Monk
         path.unlink()
     data = load_dataset("mnist")  # from the cache now
     assert data.class_names == tuple("0123456789")
+
+
+def test_who_has_no_room_in_the_cache_is_told_how_to_name_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words named --out, which is another folder."""
+    server = write(tmp_path / "server")
+    monkeypatch.setitem(idx.URLS, "mnist", server.as_uri() + "/")
+    monkeypatch.setitem(
+        idx.SHA256, "mnist", {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in server.iterdir()}
+    )
+    monkeypatch.setattr(idx.io, "write_bytes", full_disk)
+    with pytest.raises(GanvasError, match=r"No space left.*GANVAS_CACHE=FOLDER"):
+        load_dataset("mnist")
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

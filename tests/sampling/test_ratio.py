@@ -1,7 +1,9 @@
 """The log ratio: calibration against known densities, saving, and the commands that use it."""
 
+import errno
 import json
 import math
+import os
 from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
@@ -565,6 +567,31 @@ def test_an_extractor_that_did_not_guide_is_kept_for_the_part_that_was_held_out(
         path.write_bytes(b"damaged")
     independent_extractor(cast(LogRatio, None), parts[0], device="cpu")
     assert len(learned) == 3
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_what_the_cache_has_no_room_for_is_used_once(
+    error: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`ganvas improve` ended with all that it had calibrated: an empty file could be made in a cache that was full."""
+    cache, put = tmp_path / "cache", os.replace
+    monkeypatch.setenv("GANVAS_CACHE", str(cache))
+    monkeypatch.setattr("ganvas.sampling.held_out.guided_by", lambda ratio, extractor: True)
+    trained = classifier.Trained(classifier.Classifier((1, 8, 8), 10, body="residual"), 1.0)
+    monkeypatch.setattr("ganvas.features.classifier.train_on", lambda *given, **more: trained)
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).is_relative_to(cache):
+            raise OSError(error, os.strerror(error), str(target))
+        put(source, target)
+
+    _, held_out = load_dataset("digits").split(0.3, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        once = independent_extractor(cast(LogRatio, None), held_out, device="cpu")
+        assert not list(cache.rglob("*.safetensors"))
+    assert once.id == independent_extractor(cast(LogRatio, None), held_out, device="cpu").id
+    assert len(list(cache.rglob("*.safetensors"))) == 1
 
 
 def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(

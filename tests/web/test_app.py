@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import webbrowser
+from contextlib import closing
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -69,6 +70,16 @@ def test_a_browser_in_the_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyP
     assert opened.wait(10)
     left.set()
     assert time.monotonic() - began < 15
+
+
+def test_a_port_is_ours_before_the_model_is_warmed() -> None:
+    """Of two notebooks that began together the later one ended in a bare OSError, seconds after both had the port."""
+    with closing(_listen("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(
+            GanvasError, match=rf"Cannot listen on 127.0.0.1:{port}: .* Choose another --port"
+        ):
+            _listen("127.0.0.1", port)
 
 
 def test_mistakes_are_said_before_anything_is_served(small: Renderer, fashion: Renderer) -> None:

@@ -86,6 +86,16 @@ def test_elsewhere_the_token_is_needed_once() -> None:
     assert status(ask("secret", host="box:80", cookie=cookie.split(";")[0])) == 200
 
 
+def test_the_greeting_of_a_page_is_short() -> None:
+    """It comes in the address of its connection, where it could have 16 KiB, which the framework keeps thrice."""
+    place = "/_nicegui_ws/socket.io/"
+    for kind, good, refused in (("http", 200, 431), ("websocket", "websocket.accept", "websocket.close")):
+        for letters, expected in ((1900, good), (2100, refused)):
+            said = ask(None, kind=kind, path=place, query=f"document_id={'a' * letters}")
+            assert (status(said) if kind == "http" else said[0]["type"]) == expected
+    assert status(ask(None, path="/thumb/1/1.png", query="r=" + "a" * 10_000)) == 200, "a recipe may be long"
+
+
 def test_each_port_has_a_cookie_of_its_own() -> None:
     """Two servers at one host would else lose each other's pages."""
     assert status(ask("secret", host="box:81", cookie=f"{COOKIE}=secret")) == 403

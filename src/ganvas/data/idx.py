@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io
-from ganvas.cache import cache_folder, fetch
+from ganvas.cache import cache_folder, fetch, keeping
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
 from ganvas.data.fitted import from_arrays
@@ -179,7 +179,8 @@ def _download(name: str, file: str, folder: Path) -> None:
         raise GanvasError(
             f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept."
         )
-    io.write_bytes(folder / file, content)
+    with keeping():
+        io.write_bytes(folder / file, content)
 
 
 datasets.add(

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganvas import inert, io
-from ganvas.cache import cache_folder, fetch
+from ganvas.cache import cache_folder, fetch, keeping
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb, in_parts
 
@@ -234,7 +234,8 @@ def weights_path() -> Path:
     if not path.is_file():
         content = fetch(URL, f"Fetch {FILE} by other means and set GANVAS_INCEPTION to its path.")
         check(content, URL)
-        io.write_bytes(path, content)
+        with keeping():
+            io.write_bytes(path, content)
     return path
 
 

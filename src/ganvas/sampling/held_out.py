@@ -1,6 +1,6 @@
 """Real data that nothing was trained on: one half calibrates what guides a sampler, the other judges it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ganvas import arrays, dist, io
+from ganvas import arrays, dist
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
 from ganvas.data.base import fingerprint
@@ -172,9 +172,14 @@ def independent_extractor(
         device=here,
         advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
     )
-    with TemporaryDirectory() as elsewhere:
-        # Where the cache cannot be written the classifier lives as long as this process.
-        if not io.writable(path.parent):
-            path = Path(elsewhere) / path.name
-        classifier.save(path, trained, f"judge-{held_out.name}", {"data": part, "seed": 1})
+    named: tuple[str, Mapping[str, object]] = (f"judge-{held_out.name}", {"data": part, "seed": 1})
+    try:
+        classifier.save(path, trained, *named)
         return classifier.load(path, here)
+    except (
+        GanvasError
+    ):  # a cache that is full, or cannot be written: the classifier lives as long as this process
+        with TemporaryDirectory() as elsewhere:
+            path = Path(elsewhere) / path.name
+            classifier.save(path, trained, *named)
+            return classifier.load(path, here)

@@ -8,6 +8,7 @@ from ganvas.checkpoint import OLD_DIGITS
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.model import Model
+from ganvas.runs import check_beside
 from ganvas.sampling.settings import Setting, check_kept
 
 
@@ -35,10 +36,17 @@ def _named(folder: Path, own: str) -> Path:
 
 
 def kept_ratio(model: Model) -> Path:
-    """Where the calibrated ratio of a model is read from: that of `ganvas calibrate`, else the one packaged with the model."""
+    """Where the calibrated ratio of a model is read from: that of `ganvas calibrate`, else the one packaged with the model.
+
+    Raises `GanvasError` for one that lies behind a link to elsewhere.
+    """
     mine = home_of(model) / "ratio.safetensors"
     beside = model.path.with_name("ratio.safetensors") if model.path is not None else mine
-    return mine if mine.is_file() or not beside.is_file() else beside
+    if mine.is_file() or not beside.is_file():
+        return mine
+    assert model.path is not None
+    check_beside(beside, model.path)
+    return beside
 
 
 def best_of(model: Model) -> Setting:

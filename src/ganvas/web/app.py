@@ -247,6 +247,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # else somebody else may, while the model is warmed
     except (OSError, OverflowError, UnicodeError) as error:
         listener.close()
         why = str(getattr(error, "strerror", None) or error).rstrip(".")

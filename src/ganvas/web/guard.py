@@ -33,6 +33,11 @@ LONGEST_TOKEN = 200
 LONGEST_BESIDE = 2**14
 """Bytes of the address and headers, but for cookies, of what is not the page, whose address may hold a recipe. The framework
 keeps those of a connection for a minute after it is gone."""
+SOCKET = "/_nicegui_ws/"
+"""Begins the paths of a page's connection."""
+GREETING = 2000
+"""Letters of a page's first message, which comes in the address of its connection or by itself. The framework keeps its names,
+thrice, for a minute after the page said that it goes."""
 OURS = ("same-origin", "none")
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -101,8 +106,9 @@ class Guard:
         scope["headers"] = [
             each for each in scope["headers"] if not each[0].lower().startswith((b"x-forwarded", b"cookie"))
         ]
-        length = len(scope.get("query_string", b"")) + sum(len(k) + len(v) for k, v in scope["headers"])
-        if scope.get("path") != "/" and length > LONGEST_BESIDE:
+        address, path = len(scope.get("query_string", b"")), scope.get("path", "")
+        length = address + sum(len(k) + len(v) for k, v in scope["headers"])
+        if (path != "/" and length > LONGEST_BESIDE) or (path.startswith(SOCKET) and address > GREETING):
             await _refuse(scope, receive, send, 431, "The address or the headers are too long.")
             return
         fresh = self.token is not None and _same(_given(scope), self.token)

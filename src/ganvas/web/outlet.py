@@ -12,6 +12,8 @@ from typing import Any
 from nicegui import Client, background_tasks, core
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
+from ganvas.web.guard import GREETING
+
 MOST = 2**25
 """Bytes in each of the three for a page; a message that is larger alone goes through."""
 ALL = 2**29
@@ -19,9 +21,6 @@ ALL = 2**29
 
 LONGEST, NESTED, VALUES = 2**16, 64, 1000
 """Of a message from a page: letters, brackets that open, and commas. A click has some ten brackets and fifty commas."""
-
-GREETING = 2000
-"""Letters of a page's first message. The framework keeps its names, thrice, for a minute after the page said that it goes."""
 
 
 def weight(value: Any) -> int:
