@@ -798,6 +798,10 @@ def _write_series(parts: Iterable[Tensor], n: int, out: Path, schema: Schema, cl
             _archive_series(decoded, n, archive, schema, classes)
 
 
+TEXTS = 512
+"""Names of classes that are written at a time."""
+
+
 def _archive_series(
     parts: Iterable[Series], n: int, archive: zipfile.ZipFile, schema: Schema, classes: Sequence[str]
 ) -> None:
@@ -814,21 +818,26 @@ def _archive_series(
 
     with archive.open("series.npy", "w", force_zip64=True) as file:
         _write_array(file, values(), n)
-    beside: dict[str, Any] = {"labels": classes} if classes else {}
+    if classes:
+        # A part at a time: every name takes as much as the longest.
+        kind, parted = f"<U{max(map(len, classes))}", range(0, n, TEXTS)
+        with archive.open("labels.npy", "w", force_zip64=True) as file:
+            _write_array(file, (np.asarray(classes[i : i + TEXTS], kind) for i in parted), n)
+    beside: dict[str, Any] = {}
     if schema.static:
         beside |= {"static": np.concatenate(static), "static_columns": [c.name for c in schema.static]}
     names = [column.name for column in schema.columns]
     beside |= {"lengths": np.concatenate(lengths), "columns": names, "time": schema.times(steps)}
     for name, each in beside.items():
-        with archive.open(f"{name}.npy", "w") as file:
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
             np.lib.format.write_array(file, np.asarray(each), allow_pickle=False)
 
 
-def _write_array(file: IO[bytes], parts: Iterable[Tensor], n: int) -> None:
+def _write_array(file: IO[bytes], parts: Iterable[Tensor | np.ndarray], n: int) -> None:
     """The array (n, ...) in numpy's format, part after part."""
     done = 0
     for part in parts:
-        rows = np.ascontiguousarray(part.numpy())
+        rows = np.ascontiguousarray(part.numpy() if isinstance(part, Tensor) else part)
         if not done:
             kind = np.lib.format.dtype_to_descr(rows.dtype)
             header = {"descr": kind, "fortran_order": False, "shape": (n, *rows.shape[1:])}

@@ -40,9 +40,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")
 PROCESSES = Path("/proc/self/ns/pid")
 """Names the processes that are seen from here: those of this machine, or of this container."""
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
 LARGEST_PICTURE = 2**28
 """Bytes of a picture in a run that a report or a page shows."""
@@ -404,15 +404,21 @@ class Run:
 
     def remove_beyond(self, kimg: float) -> None:
         """Delete the snapshots and previews past a state: not those of a run that goes on, which are made again as they were."""
-        beyond = [path for path in self.snapshots if int(path.name) > kimg or trained_beyond(path, kimg)]
+        beyond = self.beyond(kimg)
         names = {path.name for path in beyond}
-        for path in beyond:
-            shutil.rmtree(path)
-        for path in self.previews:
-            if (
-                path.stem in names or int(path.stem) > kimg + 0.5
-            ):  # that of before the first snapshot is rounded
-                path.unlink()
+        try:
+            for path in beyond:
+                shutil.rmtree(path)
+            for path in self.previews:
+                # The name of one before the first snapshot is rounded.
+                if path.stem in names or int(path.stem) > kimg + 0.5:
+                    path.unlink()
+        except OSError as error:
+            raise explain_os_error(error, f"removing what lies beyond {kimg:.1f} kimg") from error
+
+    def beyond(self, kimg: float) -> list[Path]:
+        """The snapshots past a state, damaged ones by their names."""
+        return [path for path in self.snapshots if int(path.name) > kimg or trained_beyond(path, kimg)]
 
 
 def _is_abandoned(path: Path) -> bool:
@@ -426,21 +432,15 @@ def _is_abandoned(path: Path) -> bool:
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
     """Whether a network of a snapshot is of a later state, to the image: its name has whole kimg."""
-    return max(trained(snapshot), default=kimg) > kimg + 1e-9
+    return max(map(trained, snapshot.glob("*.safetensors")), default=kimg) > kimg + 1e-9
 
 
-def trained(snapshot: Path) -> list[float]:
-    """How far each network of a snapshot is trained, in kimg; -1 for one that cannot be read or does not say.
-
-    A kill, or a full disk, between two that replace others leaves several.
-    """
-    found = list[float]()
-    for file in sorted(snapshot.glob("*.safetensors")):
-        own: Any = None
-        with suppress(GanvasError):
-            own = io.read_header(file).get("kimg")
-        found.append(own if _is_number(own) else -1.0)
-    return found
+def trained(network: Path) -> float:
+    """How far the network of a file is trained, in kimg; -1 for one that cannot be read or does not say."""
+    with suppress(GanvasError):
+        own: Any = io.read_header(network).get("kimg")
+        return own if _is_number(own) else -1.0
+    return -1.0
 
 
 def short_name(name: str) -> str:

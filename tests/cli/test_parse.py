@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -245,29 +246,37 @@ def test_completion_imports_nothing_of_the_current_folder(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 @pytest.mark.parametrize("knows", [True, False])
-def test_completion_puts_no_code_into_the_line(knows: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("typed", ["m", "~/m", "'m"])
+def test_completion_puts_no_code_into_the_line(knows: bool, typed: str, tmp_path: Path) -> None:
     """`ganvas sample fashion --out m<TAB>` in a stranger's folder, and Enter ran what the name of a file says."""
-    name = "m$(touch${IFS}ran) `touch ran`;.safetensors"
-    (tmp_path / name).touch()
-    (tmp_path / "m o re").mkdir()
-    words = "ganvas sample fashion --out m"
+    names = ["m o re", "m$(touch${IFS}ran) `touch ran`;.safetensors"]
+    for name in names:
+        (tmp_path / name).touch()
     code = (
         f'eval "$({sys.executable} -P -m ganvas completion bash)"\n'
         # It says to readline that names of files are given, which quotes them; that of before version 4 cannot be told.
-        + f"compopt() {{ {'echo $*' if knows else 'return 1'}; }}\n"
-        f'COMP_WORDS=({words}); COMP_CWORD=4; COMP_LINE="{words}"; COMP_POINT={len(words)}\n'
+        f"compopt() {{ {'echo $*' if knows else 'return 1'}; }}\n"
+        f"COMP_WORDS=(ganvas sample fashion --out {shlex.quote(typed)}); COMP_CWORD=4\n"
         '$(complete -p ganvas | sed -n "s/.*-F \\([^ ]*\\) .*/\\1/p") ganvas m --out\n'
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
-    said = done.stdout.splitlines()
+    env = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-c", code], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+    )  # fmt: skip
+    said = sorted(done.stdout.splitlines())
     if knows:
-        assert said[0] == "-o filenames"
-        assert sorted(said[1:]) == sorted([name, "m o re"])
+        assert "-o filenames" in said
+        assert typed != "m" or [each for each in said if each != "-o filenames"] == sorted(names)
+    elif "'" in typed:
+        assert said == [""], "what is within quotes is not known here"
     else:
         again = f"printf '%s\\n' {' '.join(said)}"  # as the shell reads them
-        read = subprocess.run(["bash", "-c", again], cwd=tmp_path, check=True, capture_output=True, text=True)
-        assert sorted(read.stdout.splitlines()) == sorted([name, "m o re"])
+        read = subprocess.run(
+            ["bash", "-c", again], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+        )
+        start = "" if typed == "m" else f"{tmp_path}/"
+        assert sorted(read.stdout.splitlines()) == sorted(start + name for name in names)
     assert not (tmp_path / "ran").exists()
 
 

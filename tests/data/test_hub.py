@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import load_dataset
+from ganvas.data import folder, load_dataset
 from ganvas.errors import GanvasError
 
 
@@ -73,6 +73,7 @@ def install(
     odd: dict[int, Any] | None = None,
     cache: Path | None = None,
     files: dict[str, list[str]] | None = None,
+    named: str = "org/name",
 ) -> None:
     fake = types.ModuleType("datasets")
     fake.Image, fake.ClassLabel = FakeImage, FakeClassLabel  # type: ignore[attr-defined]
@@ -87,7 +88,7 @@ def install(
         ready = False
 
         def __init__(self, name: str) -> None:
-            if name != "org/name":
+            if name != named:
                 raise FileNotFoundError(f"{name} does not exist")
 
         def download_and_prepare(self) -> None:
@@ -177,8 +178,8 @@ def test_a_row_opens_no_file_outside_of_the_data_set(monkeypatch: pytest.MonkeyP
     """Somebody's own photographs were trained on where a stranger's table named them, and addresses were fetched."""
     cache = tmp_path / "cache"
     cache.mkdir()
-    for name, folder in (("secret", tmp_path), ("fetched", cache)):
-        Image.new("L", (8, 8), 200).save(folder / f"{name}.png")
+    for name, home in (("secret", tmp_path), ("fetched", cache)):
+        Image.new("L", (8, 8), 200).save(home / f"{name}.png")
     features = {"picture": FakeImage()}
     fetched, private = (
         tmp_path / "hub" / f"datasets--{name}" / "x.png" for name in ("org--name", "me--private")
@@ -215,6 +216,44 @@ def test_tables_outside_of_the_data_set_are_not_opened(monkeypatch: pytest.Monke
         load_dataset("hub:org/name")
     install(monkeypatch, {"picture": FakeImage()}, files={"train": [own]})
     assert len(load_dataset("hub:org/name")) == 4
+
+
+def test_pictures_in_files_of_their_own_count_by_these(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The usual form: its table holds names alone, by whose bytes 4,100 photographs of 1,024 px were a decompression bomb."""
+    rows = {}
+    for i in range(4):
+        Image.new("L", (8, 8), 10 * i).save(tmp_path / f"{i}.png")
+        rows[i] = {"bytes": None, "path": str(tmp_path / f"{i}.png")}
+    monkeypatch.setattr(Table, "data", types.SimpleNamespace(nbytes=1))
+    monkeypatch.setattr(folder, "MOST_UNFOLDED", 100)
+    install(monkeypatch, {"picture": FakeImage()}, odd=rows, cache=tmp_path)
+    assert len(load_dataset("hub:org/name")) == 4
+    monkeypatch.setattr(folder, "EACH_BYTE", 0.1)
+    with pytest.raises(GanvasError, match="refused as a decompression bomb"):
+        load_dataset("hub:org/name")
+
+
+@pytest.mark.parametrize(
+    "place", ["zip://*.png::{}/photos.zip", "https://host/x.parquet", "link.parquet", "a.parquet"]
+)
+def test_a_folder_names_its_own_files_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    """Where the current folder lies in it an address was taken for a path in it: photographs in a .zip elsewhere were trained on.
+    So were those that a link leads to, without the line that a folder of pictures gets."""
+    (tmp_path / "set" / "deep").mkdir(parents=True)
+    (tmp_path / "photos.parquet").touch()
+    (tmp_path / "set" / "link.parquet").symlink_to(tmp_path / "photos.parquet")
+    monkeypatch.chdir(tmp_path / "set" / "deep")
+    named = place.format(tmp_path) if "://" in place else str(tmp_path / "set" / place)
+    install(monkeypatch, {"picture": FakeImage()}, files={"train": [named]}, named=str(tmp_path / "set"))
+    if place == "a.parquet":
+        assert len(load_dataset(f"hub:{tmp_path / 'set'}")) == 4
+        return
+    with pytest.raises(GanvasError, match="it names a file outside of itself"):
+        load_dataset(f"hub:{tmp_path / 'set'}")
 
 
 def test_classes_have_the_limits_of_others(monkeypatch: pytest.MonkeyPatch) -> None:

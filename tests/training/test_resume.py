@@ -723,7 +723,7 @@ def test_what_was_found_of_a_snapshot_that_is_made_anew_is_dropped(
     assert not (run.path / "evaluation" / "audit.json").exists()
     said = (run.path / "log.txt").read_text()
     assert said.count("What `ganvas eval` measured beyond") == 2
-    assert "What `ganvas audit` found of a snapshot beyond 1.3 kimg is dropped" in said
+    assert "What `ganvas audit` found of snapshot 000002 is dropped" in said
 
 
 def test_a_run_says_from_where_it_names_its_data(
@@ -1010,6 +1010,36 @@ def test_the_best_snapshot_is_that_by_figures_that_compare(tiny_train: Train) ->
     best = min(later, key=lambda row: row.value)
     assert ganvas.load(run.path / "snapshots" / "best", device="cpu").info.kimg == best.kimg
     assert BestSnapshot(ganvas.open_run(run.path), load_dataset("digits"), "cpu").value == best.value
+
+
+def test_what_others_put_into_snapshots_stays(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of a NAS in one ended the training; a file in the best one was removed at a resume."""
+    settings = {"training.eval_samples": 100, "training.snapshot_kimg": 0.128}
+    run = tiny_train(kimg=0.256, eval_kimg=0.128, settings=settings).run
+    best = run.path / "snapshots" / "best"
+    io.save_tensors(best / "directions.safetensors", {}, {"kind": "directions"})
+    (run.snapshots[-1] / "@eaDir").mkdir()
+    (run.snapshots[-1] / "@eaDir" / "x").touch()
+    shutil.copyfile(best / "directions.safetensors", run.snapshots[-1] / "directions.safetensors")
+    before = io.stamp(run.snapshots[-1] / "generator.safetensors")
+    figures = run.metrics()
+    assert BestSnapshot(run, load_dataset("digits"), "cpu").value == min(row["value"] for row in figures)
+    begun: list[Any] = []
+    step = GanMethod.step
+
+    def noting(self: GanMethod, *arguments: Any) -> None:
+        begun.append((io.stamp(run.snapshots[-1] / "generator.safetensors"), run.metrics()))
+        step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GanMethod, "step", noting)
+        ganvas.train(resume=run.path, kimg=0.288, quiet=True, report=False)
+    assert begun == [(before, figures)], "nothing was missing of it"
+    assert (best / "directions.safetensors").exists()
+    BestSnapshot(run, load_dataset("digits"), "cpu")._keep(run.snapshots[-1])
+    assert sorted(path.name for path in best.iterdir()) == [
+        "critic.safetensors", "directions.safetensors", "generator.safetensors",
+    ]  # fmt: skip
 
 
 def test_a_distance_that_cannot_be_had_ends_in_words(

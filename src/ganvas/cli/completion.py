@@ -19,8 +19,11 @@ QUOTED = """local name quoted=""
     compopt -o filenames 2>/dev/null || quoted=yes  # bash before 4 has no such thing
     COMPREPLY=()
     while IFS= read -r name; do
-      if [[ -n "$quoted" ]]; then printf -v name %q "$name"; fi
-      COMPREPLY+=("$name")
+      if [[ -z "$quoted" ]]; then
+        COMPREPLY+=("$name")
+      elif [[ "$cur" != *[\\'\\"\\\\]* ]]; then  # what was typed stays, and within quotes there is nothing to add
+        COMPREPLY+=("$cur$(printf %q "${name#"$cur"}")")
+      fi
     done < <(compgen -f -- "$cur")"""
 
 

@@ -104,7 +104,7 @@ def run(
         raise GanvasError(
             f"Nothing was measured: {'; '.join(f'{name} left out, {why}' for name, why in found.skipped.items())}."
         )
-    _finish(found, before, json, out, None if outdated else kept, unkept)
+    _finish(found, before, json, out, kept, unkept, pictured=not outdated)
 
 
 def _keep(run: "Run", found: "Evaluation", stamps: Mapping[str, Any]) -> bool:
@@ -113,14 +113,16 @@ def _keep(run: "Run", found: "Evaluation", stamps: Mapping[str, Any]) -> bool:
 
     run.check_home()
     now, names = run.stamps(), {Path(row.snapshot).parent.name for row in found.rows}
-    anew = [name for name in sorted(names) if name not in stamps or stamps[name] != now.get(name)]
+    # What is new, or gone, is dropped by the training that makes it anew.
+    anew = [name for name in sorted(names & stamps.keys() & now.keys()) if stamps[name] != now[name]]
     if anew:
         _shared.say(
             f"note: snapshot {', '.join(anew)} was made anew while it was measured: its figures are not kept.",
             beside=True,
         )
         return False
-    artifacts.forget(run, unknown=True)
+    if found.rows:
+        artifacts.forget(run, unknown=True)
     run.append_metrics([row.to_json() for row in found.rows])
     return True
 
@@ -132,6 +134,7 @@ def _finish(
     out: Path | None,
     run: "Run | None",
     unkept: Exception | None,
+    pictured: bool,
 ) -> None:
     """Tell the figures, whatever cannot be written of them or compared with those of `before`; keep them; then raise that."""
     from ganvas import io
@@ -158,18 +161,19 @@ def _finish(
         if out is not None:
             io.write_json(out, document)
         if run is not None and unkept is None:
-            _report(run, found)
+            _report(run, found, pictured)
         if failed is not None:
             raise failed
 
 
-def _report(run: "Run", found: "Evaluation") -> None:
-    """The report of the run with these figures."""
+def _report(run: "Run", found: "Evaluation", pictured: bool) -> None:
+    """The report of the run with these figures, and with their pictures where they are kept."""
     from ganvas.errors import GanvasError
     from ganvas.report import save_artifacts, write_report
 
     try:
-        save_artifacts(run, found)
+        if pictured:
+            save_artifacts(run, found)
         write_report(run)
     except GanvasError as error:  # whatever else is in the run
         _shared.say(f"note: no report was written: {error}", beside=True)

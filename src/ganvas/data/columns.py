@@ -14,7 +14,10 @@ from ganvas.data.limits import check_memory
 from ganvas.errors import GanvasError
 from ganvas.series import LONGEST_NAME, MOST_CATEGORIES, MOST_COLUMNS, check_names
 
-OF_SHEETS = {"#n/a", "#na", "<na>", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
+OF_SHEETS = {
+    "#n/a", "#n/a n/a", "#na", "<na>", "#calc!", "#div/0!", "#field!", "#getting_data", "#name?", "#null!", "#num!", "#ref!",
+    "#spill!", "#value!",
+}  # fmt: skip
 """What spreadsheets write where a formula has no value."""
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"} | OF_SHEETS
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""

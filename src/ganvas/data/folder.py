@@ -120,6 +120,8 @@ class FolderItems:
         self.zip: zipfile.ZipFile | None = None
         self.process = 0
         """That opened it."""
+        self.bytes = 0
+        """That all of them take on the disk, once they were counted."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -155,8 +157,11 @@ class FolderItems:
         return content.getvalue()
 
     def bytes_of_all(self) -> int:
-        """That they take on the disk."""
-        return sum(map(self.size_of, self.names)) if self.path.is_dir() else self.path.stat().st_size
+        """That they take on the disk. Looked up once: it is asked for each picture of a large set."""
+        if not self.bytes:
+            whole = self.path.is_dir()
+            self.bytes = sum(map(self.size_of, self.names)) if whole else self.path.stat().st_size
+        return self.bytes
 
     def size_of(self, name: str) -> int:
         """Bytes of a file of a folder; 0 of one that cannot be looked at, or is not read."""

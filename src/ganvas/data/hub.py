@@ -47,11 +47,12 @@ class HubItems(FolderItems):
                     f"Row {name} of {self.source} names a file outside of the data set, {show(path[:200])}; it is not opened."
                 )
             content = read_picture(Path(os.path.abspath(path)))
+            self.bytes += len(content)
         return cast(bytes, content)
 
     def bytes_of_all(self) -> int:
-        """That they take on the disk."""
-        return int(self.table.data.nbytes)
+        """That they take on the disk: in the table, and in the files that its rows name, as far as they were read."""
+        return int(self.table.data.nbytes) + self.bytes
 
 
 def _lies_in(path: str, folders: Sequence[Path]) -> bool:

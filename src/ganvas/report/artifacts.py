@@ -64,15 +64,18 @@ def forget(run: Run, unknown: bool = False) -> None:
     _remove(run, *(f"{name}.png" for name in PICTURES), SHOWN_OF)
 
 
-def forget_audit(run: Run, kimg: float, anew: str = "") -> bool:
-    """Remove what `ganvas audit` found of a snapshot beyond `kimg`, or of one that was made `anew` under its name; True if so."""
+def forget_audit(run: Run, kimg: float, anew: str = "") -> str:
+    """Remove what `ganvas audit` found of a snapshot beyond `kimg`, or of one that was made `anew` under its name.
+
+    Its name, "" where there is none.
+    """
     name = _own(run, AUDIT).get("snapshot")
     if not isinstance(name, str) or not re.fullmatch("[0-9]{6,20}", name):
-        return False
-    outdated = name == anew or int(name) > kimg or trained_beyond(run.path / "snapshots" / name, kimg)
-    if outdated:
-        _remove(run, AUDIT, "audit.png")
-    return outdated
+        return ""
+    if name != anew and int(name) <= kimg and not trained_beyond(run.path / "snapshots" / name, kimg):
+        return ""
+    _remove(run, AUDIT, "audit.png")
+    return name
 
 
 def _own(run: Run, name: str) -> io.Json:

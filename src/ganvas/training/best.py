@@ -72,8 +72,11 @@ class BestSnapshot:
             best = min(alike, key=lambda row: row.value)
             # A kill, or a disk that was full, may have come between its figure and its copy, or between the two renames that
             # replace it; and no later one would be better than what is not there.
-            if set(trained(self.kept)) != {best.kimg}:
-                self._bring_back(best)
+            own = trained(self.kept / "generator.safetensors")
+            if own != best.kimg:
+                self._bring_back(
+                    best, min((row.value for row in alike if row.kimg == own), default=float("inf"))
+                )
         return measured
 
     def _is_alike(self, row: Row) -> bool:
@@ -90,7 +93,8 @@ class BestSnapshot:
     def measure(self, model: Model, snapshot: Path) -> float:
         """Measure, write the row, and keep the snapshot when it is the best so far."""
         now = model.info.kimg or 0.0
-        if self.value == float("inf") and self.kept.exists() and max(trained(self.kept), default=now) < now:
+        own = trained(self.kept / "generator.safetensors")
+        if self.value == float("inf") and self.kept.exists() and own < now:
             # It was the best by figures that do not compare with these. One from beyond the state that was gone on from is
             # made again: it has no figures.
             with suppress(GanvasError):  # a damaged one is replaced
@@ -132,11 +136,11 @@ class BestSnapshot:
         self.run.check_home()
         with io.atomic_folder(snapshot.with_name("best")) as temporary:
             temporary.mkdir()
-            for file in snapshot.iterdir():
+            for file in filter(Path.is_file, snapshot.iterdir()):
                 shutil.copyfile(file, temporary / file.name)
 
-    def _bring_back(self, best: Row) -> None:
-        self.value = float("inf")  # where it is gone as well
+    def _bring_back(self, best: Row, instead: float) -> None:
+        self.value = instead  # that of what is kept, where its snapshot is gone as well
         for path in self.run.snapshots:
             with suppress(GanvasError):
                 if (

@@ -330,9 +330,9 @@ class Loop:
                 f"What `ganvas eval` measured beyond {kimg:.1f} kimg is dropped from metrics.jsonl (rows: {len(measured)}): "
                 "those snapshots are made anew from here. Measure them again."
             )
-        if artifacts.forget_audit(self.run, kimg, anew):
+        if audited := artifacts.forget_audit(self.run, kimg, anew):
             self._say(
-                f"What `ganvas audit` found of a snapshot beyond {kimg:.1f} kimg is dropped: it is made anew. Audit it again."
+                f"What `ganvas audit` found of snapshot {audited} is dropped: it is made anew. Audit it again."
             )
 
     def _say(self, line: str) -> None:
@@ -372,13 +372,17 @@ class Loop:
         made again: they say what the guarantee of a private run has cost.
         """
         kimg = self.engine.images / 1000
-        beyond = [path.name for path in self.run.snapshots if trained_beyond(path, kimg)]
+        beyond = [path.name for path in self.run.beyond(kimg)]
         if not beyond:
             return
         if removes:
-            self.run.remove_beyond(kimg)
-            if self.best is not None:
-                self.best.rewind(kimg)
+            try:
+                self.run.remove_beyond(kimg)
+                if self.best is not None:
+                    self.best.rewind(kimg)
+            except GanvasError as error:  # what was trained is kept all the same
+                self._say(f"Snapshots of before, beyond {kimg:.1f} kimg, stay: {error}")
+                return
         stay = "are the run's model" + (" until it is resumed up to there" if self.method.repeats else "")
         self._say(
             f"Snapshots of before, beyond {kimg:.1f} kimg, {'are removed' if removes else stay}: {', '.join(beyond)}."
@@ -389,7 +393,8 @@ class Loop:
         was saved when its snapshot, or its preview or figure, could not be made."""
         kimg = self.engine.images / 1000
         newest = self.run.snapshots[-1:]
-        if min((each for path in newest for each in trained(path)), default=-1) < kimg - HALF_AN_IMAGE:
+        files = [path / f"{kind}.safetensors" for path in newest for kind in self.method.exports()]
+        if min(map(trained, files), default=-1) < kimg - HALF_AN_IMAGE:
             self._write()
             return
         own = self.run.path / "snapshots" / self._name
