@@ -430,7 +430,7 @@ def test_many_series_are_written_as_they_come(suffix: str, tmp_path: Path) -> No
 
 
 def test_long_names_of_many_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each took as much as the longest: of a million series with a name of 1,000 letters 4 GB, and a traceback for what a .zip takes
+    """Each took as much as the longest: of a million series and a name of 1,000 letters 4 GB, and a traceback , as a .zip takes it
     only when it is told before."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100_000)
     schema = Schema(4, (Column("a"),))
