@@ -430,8 +430,8 @@ def test_many_series_are_written_as_they_come(suffix: str, tmp_path: Path) -> No
 
 
 def test_long_names_of_many_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each took as much as the longest: of a million series and a name of 1,000 letters 4 GB, and a traceback , as a .zip takes it
-    only when it is told before."""
+    """Each took as much as the longest: of a million series, with a name of 1,000 letters, 4 GB; and it was a traceback, for a
+    .zip takes so much only when it is told before."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100_000)
     schema = Schema(4, (Column("a"),))
     names = ["b", "l" * 1000] * 5000
