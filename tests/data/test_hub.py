@@ -218,6 +218,30 @@ def test_tables_outside_of_the_data_set_are_not_opened(monkeypatch: pytest.Monke
     assert len(load_dataset("hub:org/name")) == 4
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        '"http://127.0.0.1:9/x.csv"', '"zip://*.png::/a/pipe"', "[a.csv, /etc/x.csv]", "{train: [../x.csv]}",
+        "[{split: train, path: 'hf://datasets/me/private@main/x.csv'}]", "&a [*a, ../x]", "&a [b.csv, {c: *a}]",
+        "[b.csv, {own}/c.csv, 'deep/*.png']",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
+def test_what_a_folder_names_elsewhere_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: str, name: str
+) -> None:
+    """The library had asked there, ten times, or waited at a pipe, before it was refused."""
+    said = f"configs:\n- config_name: default\n  data_files: {files.replace('{own}', str(tmp_path))}\n"
+    (tmp_path / name).write_text(f"---\n{said}---\n# A card\n" if name == "README.md" else said)
+    install(monkeypatch, {"picture": FakeImage()}, named=str(tmp_path))
+    if "b.csv" in files:
+        assert len(load_dataset(f"hub:{tmp_path}")) == 4
+        return
+    monkeypatch.setattr(sys.modules["datasets"], "load_dataset_builder", None)
+    with pytest.raises(GanvasError, match="it names a file outside of itself"):
+        load_dataset(f"hub:{tmp_path}")
+
+
 def test_pictures_in_files_of_their_own_count_by_these(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,8 +1,12 @@
 """`hub:org/name`: the training split of a Hugging Face data set (extra `hub`)."""
 
 import os
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +26,10 @@ from ganvas.errors import GanvasError, install
 from ganvas.series import check_names
 from ganvas.types import Shape
 
+README, YAML = "README.md", ".huggingface.yaml"
+"""Where a data set says which files it is of."""
+FRONT = re.compile(r"\s*---[\r\n]+([\S\s]*?)[\r\n]+---(\r\n|\n|$)")
+LONGEST_README, MOST_NAMED = 2**20, 10_000
 GREY = ("1", "L")
 """Modes of pictures of one channel."""
 
@@ -67,6 +75,43 @@ def _given(name: str) -> list[Path]:
     return [Path(os.path.abspath(name)), Path(name).resolve()] if os.path.isdir(name) else []
 
 
+def _check_named(folder: Path, homes: Sequence[Path]) -> None:
+    """Raise `ValueError` where a folder says that its tables lie elsewhere: the library asks there before it says so."""
+    for name in (README, YAML):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if path.stat().st_size > LONGEST_README:
+            raise ValueError(f"its {name} has more than {LONGEST_README:,} bytes")
+        text = path.read_text("utf-8", "replace")
+        if name == README:
+            text = found[1] if (found := FRONT.match(text)) else ""
+        said: Any = None
+        with suppress(Exception):  # the library says what is wrong with it
+            said = import_module("yaml").safe_load(text)
+        configs = said.get("configs") if isinstance(said, dict) else None
+        each = [config for config in configs if isinstance(config, dict)] if isinstance(configs, list) else []
+        places = list(
+            islice(_texts([[c.get("data_files"), c.get("data_dir")] for c in each]), MOST_NAMED + 1)
+        )
+        if len(places) > MOST_NAMED:
+            raise ValueError(f"its {name} names more than {MOST_NAMED:,} files")
+        for place in places:
+            if "://" in place or "::" in place or not _lies_in(str(folder / place), homes):
+                raise ValueError(
+                    f"it names a file outside of itself, {show(place[:200])}, which is not opened"
+                )
+
+
+def _texts(value: Any, depth: int = 8) -> Iterator[str]:
+    """All texts in lists and objects, which may hold themselves."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each, depth - 1)
+
+
 def _check_places(builder: Any, name: str) -> None:
     """Raise `ValueError` where a data set says that its tables lie elsewhere: in files of this machine, at other addresses."""
     homes, remote = _given(name), f"hf://datasets/{builder.repo_id or name}@"
@@ -107,6 +152,9 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(f"hub: data sets need an extra package. Type: {install('hub')}") from error
     name = config.source.removeprefix("hub:")
     try:
+        homes = _given(name)
+        for folder in homes[:1]:
+            _check_named(folder, homes)
         builder = hub.load_dataset_builder(name)
         _check_places(builder, name)
         builder.download_and_prepare()
