@@ -3,6 +3,7 @@
 import io
 import sys
 import types
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,36 @@ def test_tables_outside_of_the_data_set_are_not_opened(monkeypatch: pytest.Monke
         load_dataset("hub:org/name")
     install(monkeypatch, {"picture": FakeImage()}, files={"train": [own]})
     assert len(load_dataset("hub:org/name")) == 4
+
+
+def test_pictures_in_a_zip_of_the_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As many are: their rows were refused, as if they named files outside of it."""
+    for place in ("cache", "elsewhere"):
+        (tmp_path / place).mkdir()
+        with zipfile.ZipFile(tmp_path / place / "a.zip", "w") as archive:
+            for i in range(4):
+                archive.writestr(f"b/{i}.png", content(Image.new("L", (8, 8), 10 * i)))
+    for place in ("cache", "elsewhere"):
+        rows = {
+            i: {"bytes": None, "path": f"zip://b/{i}.png::{tmp_path / place / 'a.zip'}"} for i in range(4)
+        }
+        install(monkeypatch, {"picture": FakeImage()}, odd=rows, cache=tmp_path / "cache")
+        if place == "cache":
+            assert load_dataset("hub:org/name").take(torch.arange(4))[0][:, 0, 0, 0].tolist() == [
+                0,
+                10,
+                20,
+                30,
+            ]
+        else:
+            with pytest.raises(
+                GanvasError, match="Row 0 of hub:org/name names a file outside of the data set"
+            ):
+                load_dataset("hub:org/name")
+    rows = {1: {"bytes": None, "path": f"zip://c.png::{tmp_path / 'cache' / 'a.zip'}"}}
+    install(monkeypatch, {"picture": FakeImage()}, odd=rows, cache=tmp_path / "cache")
+    with pytest.raises(GanvasError, match=r"Picture 1 of hub:org/name cannot be read"):
+        load_dataset("hub:org/name")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ganvas.data.fitted import gathered
 from ganvas.data.folder import FolderItems, looked, read_picture
 from ganvas.data.labels import check_count
 from ganvas.data.limits import memory_limit
-from ganvas.data.listing import show
+from ganvas.data.listing import in_zip, show
 from ganvas.data.resize import plan
 from ganvas.errors import GanvasError, install
 from ganvas.series import check_names
@@ -29,6 +29,8 @@ from ganvas.types import Shape
 README, YAML = "README.md", ".huggingface.yaml"
 """Where a data set says which files it is of."""
 FRONT = re.compile(r"\s*---[\r\n]+([\S\s]*?)[\r\n]+---(\r\n|\n|$)")
+MEMBER = re.compile(r"zip://(.+?)::(.+)")
+"""A picture in a .zip, as the library names it."""
 LONGEST_README, MOST_NAMED = 2**20, 10_000
 GREY = ("1", "L")
 """Modes of pictures of one channel."""
@@ -41,6 +43,7 @@ class HubItems(FolderItems):
     def __init__(self, table: Any, source: str, homes: Sequence[Path]) -> None:
         super().__init__(Path(source), [str(i) for i in range(len(table))])
         self.table, self.source, self.homes = table, source, homes
+        self.archives: dict[str, FolderItems] = {}
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture. Raises `GanvasError` where a row has none, or a file that lies nowhere in `homes`."""
@@ -50,13 +53,24 @@ class HubItems(FolderItems):
         if content is None:
             if path is None:
                 raise GanvasError(f"Row {name} of {self.source} has no picture; it cannot be taken.")
-            if not _lies_in(path, self.homes):
+            member, archive = found.groups() if (found := MEMBER.fullmatch(path)) else ("", path)
+            if not _lies_in(archive, self.homes):
                 raise GanvasError(
                     f"Row {name} of {self.source} names a file outside of the data set, {show(path[:200])}; it is not opened."
                 )
+            if member:
+                return self._archive(archive).read(member)
             content = read_picture(Path(os.path.abspath(path)))
             self.bytes += len(content)
         return cast(bytes, content)
+
+    def _archive(self, name: str) -> FolderItems:
+        """A .zip of the data set, with the limits of others."""
+        if name not in self.archives:
+            path = Path(os.path.abspath(name))
+            self.archives[name] = FolderItems(path, in_zip(path).pictures)
+            self.bytes += path.stat().st_size
+        return self.archives[name]
 
     def bytes_of_all(self) -> int:
         """That they take on the disk: in the table, and in the files that its rows name, as far as they were read."""
@@ -160,7 +174,8 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         builder.download_and_prepare()
         table = builder.as_dataset(split="train")
     except Exception as error:  # the library raises many kinds: not found, no network, no such split
-        raise GanvasError(f"Could not open {config.source}: {error}") from error
+        why = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        raise GanvasError(f"Could not open {config.source}: {error}{why}") from error
     features = table.features
     image = next((key for key, kind in features.items() if isinstance(kind, hub.Image)), None)
     label = next((key for key, kind in features.items() if isinstance(kind, hub.ClassLabel)), None)
