@@ -265,11 +265,23 @@ def test_what_a_folder_names_elsewhere_is_not_asked_for(
     said = f"configs:\n- config_name: default\n  data_files: {files.replace('{own}', str(tmp_path))}\n"
     (tmp_path / name).write_text(f"---\n{said}---\n# A card\n" if name == "README.md" else said)
     install(monkeypatch, {"picture": FakeImage()}, named=str(tmp_path))
-    if "b.csv" in files:
+    if "b.csv" in files and "*a" not in files:
         assert len(load_dataset(f"hub:{tmp_path}")) == 4
         return
     monkeypatch.setattr(sys.modules["datasets"], "load_dataset_builder", None)
-    with pytest.raises(GanvasError, match="it names a file outside of itself"):
+    what = "names more than 10,000 files" if "*a" in files else "it names a file outside of itself"
+    with pytest.raises(GanvasError, match=what):
+        load_dataset(f"hub:{tmp_path}")
+
+
+def test_what_names_itself_over_and_over_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Lists of lists of lists, by their names: 300 bytes took hours to walk through."""
+    lists = ["a0: &a0 [" + ", ".join(["x.csv"] * 20) + "]"]
+    lists += [f"a{i}: &a{i} [" + ", ".join([f"*a{i - 1}"] * 20) + "]" for i in range(1, 9)]
+    said = "\n".join([*lists, "configs:", "- config_name: default", "  data_files: *a8", ""])
+    (tmp_path / "README.md").write_text(f"---\n{said}---\n")
+    install(monkeypatch, {"picture": FakeImage()}, named=str(tmp_path))
+    with pytest.raises(GanvasError, match=r"its README\.md names more than 10,000 files"):
         load_dataset(f"hub:{tmp_path}")
 
 

@@ -3,10 +3,9 @@
 import os
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +27,6 @@ from ganvas.types import Shape
 
 README, YAML = "README.md", ".huggingface.yaml"
 """Where a data set says which files it is of."""
-FRONT = re.compile(r"\s*---[\r\n]+([\S\s]*?)[\r\n]+---(\r\n|\n|$)")
 MEMBER = re.compile(r"zip://(.+?)::(.+)")
 """A picture in a .zip, as the library names it."""
 LONGEST_README, MOST_NAMED = 2**20, 10_000
@@ -97,33 +95,41 @@ def _check_named(folder: Path, homes: Sequence[Path]) -> None:
             continue
         if path.stat().st_size > LONGEST_README:
             raise ValueError(f"its {name} has more than {LONGEST_README:,} bytes")
-        text = path.read_text("utf-8", "replace")
-        if name == README:
-            text = found[1] if (found := FRONT.match(text)) else ""
         said: Any = None
         with suppress(Exception):  # the library says what is wrong with it
-            said = import_module("yaml").safe_load(text)
-        configs = said.get("configs") if isinstance(said, dict) else None
+            said = _described(path)
+        configs = said.get("configs") if said is not None and hasattr(said, "get") else None
         each = [config for config in configs if isinstance(config, dict)] if isinstance(configs, list) else []
-        places = list(
-            islice(_texts([[c.get("data_files"), c.get("data_dir")] for c in each]), MOST_NAMED + 1)
-        )
-        if len(places) > MOST_NAMED:
-            raise ValueError(f"its {name} names more than {MOST_NAMED:,} files")
-        for place in places:
+        for place in _texts([[config.get("data_files"), config.get("data_dir")] for config in each], name):
             if "://" in place or "::" in place or not _lies_in(str(folder / place), homes):
                 raise ValueError(
                     f"it names a file outside of itself, {show(place[:200])}, which is not opened"
                 )
 
 
-def _texts(value: Any, depth: int = 8) -> Iterator[str]:
-    """All texts in lists and objects, which may hold themselves."""
-    if isinstance(value, str):
-        yield value
-    elif depth and isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each, depth - 1)
+def _described(path: Path) -> Any:
+    """As the library reads it: by a reader of our own another text between other lines might be meant."""
+    if path.name == YAML:
+        return import_module("yaml").safe_load(path.read_text())
+    from huggingface_hub import DatasetCard
+
+    return DatasetCard.load(path).data
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    """All texts in lists and objects, which may hold themselves, and each other many times."""
+    found, waiting = list[str](), [value]
+    for _ in range(MOST_NAMED):
+        if not waiting:
+            return found
+        each = waiting.pop()
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, dict | list):
+            waiting += each.values() if isinstance(each, dict) else each
+        if len(waiting) > MOST_NAMED:
+            break
+    raise ValueError(f"its {name} names more than {MOST_NAMED:,} files")
 
 
 def _check_places(builder: Any, name: str) -> None:
