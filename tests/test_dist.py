@@ -377,6 +377,29 @@ def test_processes_that_torchrun_starts_again_find_each_other(tmp_path: Path) ->
             assert (code, said) == (0, "0 True\n1 True\n"), wrong
 
 
+LATE = """
+import time
+import torch
+from ganvas import dist
+dist.start(torch.device("cpu"))
+time.sleep(2 * dist.rank())
+for _ in range(9):
+    with dist.turn() as first:
+        pass
+dist.stop()
+print(first)
+"""
+
+
+def test_turns_are_there_for_whoever_comes_late(tmp_path: Path) -> None:
+    """The word of a turn was taken away two turns later: of three in a row without anything sent the late one waited for ever."""
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    with two(str(script)) as started:
+        for number, (code, said, wrong) in enumerate(ended(started)):
+            assert (code, said) == (0, f"{number == 0}\n"), wrong
+
+
 def test_in_one_process_everything_is_a_no_op() -> None:
     layer = nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()

@@ -428,12 +428,10 @@ def test_lines_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
 
 def test_a_device_without_an_end_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").symlink_to("/dev/zero")
-    with pytest.raises(GanvasError, match="are read at most"):
-        io.read_json(tmp_path / "a.json")
     os.mkfifo(tmp_path / "b.json")
-    (tmp_path / "c.json").symlink_to("/dev/stdin")  # of a stranger's folder it waits for who sits there
-    for name in ["b.json"] + ["c.json"] * Path("/dev/stdin").is_fifo():
-        with pytest.raises(GanvasError, match="is a pipe"):
+    (tmp_path / "c.json").symlink_to("/dev/tty")  # of a stranger's folder it waits for who sits there
+    for name in ("a.json", "b.json", "c.json"):
+        with pytest.raises(GanvasError, match="is no file"):
             io.read_json(tmp_path / name)
     with pytest.raises(GanvasError, match="Cannot read"):
         io.read_json(tmp_path / ("x" * 300))

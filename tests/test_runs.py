@@ -165,6 +165,8 @@ def test_a_snapshot_that_does_not_say_when_it_is_of_is_of_no_later_state(
     folder.mkdir()
     io.save_tensors(folder / "generator.safetensors", {}, {"kimg": kimg})
     assert not trained_beyond(folder, 0.5)
+    io.save_tensors(folder / "mine.safetensors", {}, {"kimg": 9, "kind": "generator"})
+    assert not trained_beyond(folder, 0.5), "somebody's own file beside it"
     io.save_tensors(folder / "generator.safetensors", {}, {"kimg": 1})
     assert trained_beyond(folder, 0.5)
 

@@ -157,6 +157,11 @@ def local_device(device: torch.device) -> torch.device:
     return torch.device("cuda", int(number))
 
 
+LATE = 64
+"""Turns that rank 0 may be ahead: where nothing is sent between them it waits for nobody, and who came to a word that was gone
+would wait for it without end."""
+
+
 @contextmanager
 def turn() -> Iterator[bool]:
     """True on rank 0, which works inside as if it were alone; the others skip the work (False) and wait for its end.
@@ -187,8 +192,8 @@ def turn() -> Iterator[bool]:
         # With torchrun the store has gone. An error of before is the one to tell.
         with _others() if how == "done" else suppress(RuntimeError):
             _store.set(key, how)
-            if _turns > 2:
-                _store.delete_key(f"turn {_turns - 2}")
+            if _turns > LATE:
+                _store.delete_key(f"turn {_turns - LATE}")
 
 
 def mine(batch: Tensor) -> Tensor:

@@ -292,14 +292,17 @@ def _int(text: str) -> int:
     return number
 
 
+OF_SHELLS = re.compile(r"/dev/(stdin|fd/\d+)|/proc/[^/]+/fd/\d+")
+
+
 def _read_bytes(path: Path, longest: int) -> bytes:
     """At most `longest` + 1 bytes, whatever the file claims: it may grow, or be a device.
 
-    A pipe that lies in a folder may never begin; those of the shell, /dev/stdin among them, are meant.
+    A pipe that lies in a folder, and a link to a terminal, may never begin; those of the shell are meant where they are typed.
     """
     try:
-        if path.is_fifo() and not os.path.abspath(path).startswith(("/dev/", "/proc/")):
-            raise GanvasError(f"{path} is a pipe. Give the name of a file.")
+        if path.exists() and not path.is_file() and not OF_SHELLS.fullmatch(os.path.abspath(path)):
+            raise GanvasError(f"{path} is no file. Give the name of one.")
         with path.open("rb") as file:
             return file.read(longest + 1)
     except OSError as error:

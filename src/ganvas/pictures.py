@@ -767,6 +767,22 @@ def write_samples(
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
 
 
+MOST_LETTERS = 2**32
+"""Of names in a table, which each of its rows repeats."""
+
+
+def _check_names(schema: Schema, n: int, classes: Sequence[str]) -> None:
+    """Raise `GanvasError` where the names of categories and classes alone would make a table of n series without an end."""
+    named = [column.categories for column in (*schema.columns, *schema.static) if column.categories]
+    longest = sum(max(map(len, names)) for names in named) + max(map(len, classes), default=0)
+    whole = n * schema.length * longest
+    if whole > MOST_LETTERS:
+        raise GanvasError(
+            f"The names of categories take up to {longest:,} letters in each row of a table, {whole:,} in all; "
+            f"{MOST_LETTERS:,} are written at most. Write an .npz, or fewer samples: --n."
+        )
+
+
 def write_table(parts: Iterable[Series], out: Path, classes: Sequence[str] = ()) -> None:
     """Series as they come as a .csv, a row for each step; what is NaN stays empty."""
     with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -788,6 +804,7 @@ def _write_series(parts: Iterable[Tensor], n: int, out: Path, schema: Schema, cl
         return
     decoded = map(schema.decode, parts)
     if out.suffix == ".csv":
+        _check_names(schema, n, classes)
         write_table(decoded, out, classes)
     elif out.suffix == ".npy":
         with io.atomic(out) as temporary, temporary.open("wb") as file:

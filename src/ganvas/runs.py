@@ -302,7 +302,8 @@ class Run:
         exported = "".join(rf"|{re.escape(stem)}\.safetensors" for stem in exports)
         ends = r"\.[0-9a-f]{8}(\.new(\.tmp\.[0-9a-f]{8})?)?\.tmp"
         kinds = re.compile(rf"\.\.?({names}{exported}|\d{{6,}}\.png){ends}")
-        any_kind = re.compile(rf"\.\.?.+?{ends}", re.DOTALL)
+        # With a letter: eight digits are a date in a name of somebody's own.
+        any_kind = re.compile(rf"\.\.?.+?(?=\.\d*[a-f]){ends}", re.DOTALL)
         for path in list(self.path.rglob(".*.tmp")):
             if kinds.fullmatch(path.name) or (any_kind.fullmatch(path.name) and _is_abandoned(path)):
                 with suppress(OSError):
@@ -432,7 +433,15 @@ def _is_abandoned(path: Path) -> bool:
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
     """Whether a network of a snapshot is of a later state, to the image: its name has whole kimg."""
-    return max(map(trained, snapshot.glob("*.safetensors")), default=kimg) > kimg + 1e-9
+    return max(map(trained, filter(_is_network, snapshot.glob("*.safetensors"))), default=kimg) > kimg + 1e-9
+
+
+def _is_network(file: Path) -> bool:
+    """Whether a file of a snapshot has the name of its kind: a person may have put others beside it."""
+    with suppress(GanvasError):
+        kind = io.read_header(file).get("kind")
+        return kind is None or file.stem.partition("-")[0] == kind
+    return False
 
 
 def trained(network: Path) -> float:

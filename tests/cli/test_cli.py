@@ -252,7 +252,7 @@ def test_figures_of_a_snapshot_that_was_made_anew_meanwhile_are_not_kept(
         assert main(["eval", *asked, "--metrics", "frechet"]) == 0
     said = capsys.readouterr()
     assert "frechet" in said.out
-    assert f"snapshot {file.parent.name} was made anew while it was measured" in said.err
+    assert f"snapshot {file.parent.name} was removed or made anew while it was measured" in said.err
     assert run.metrics() == []
     assert main(["eval", *asked, "--metrics", "frechet", "--quiet"]) == 0
     assert [row["metric"] for row in run.metrics()] == ["frechet"]

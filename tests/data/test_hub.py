@@ -1,6 +1,7 @@
 """`hub:` through a stand-in for the `datasets` package: same calls, no network."""
 
 import io
+import os
 import sys
 import types
 import zipfile
@@ -243,10 +244,13 @@ def test_pictures_in_a_zip_of_the_data_set(monkeypatch: pytest.MonkeyPatch, tmp_
                 GanvasError, match="Row 0 of hub:org/name names a file outside of the data set"
             ):
                 load_dataset("hub:org/name")
-    rows = {1: {"bytes": None, "path": f"zip://c.png::{tmp_path / 'cache' / 'a.zip'}"}}
-    install(monkeypatch, {"picture": FakeImage()}, odd=rows, cache=tmp_path / "cache")
-    with pytest.raises(GanvasError, match=r"Picture 1 of hub:org/name cannot be read"):
-        load_dataset("hub:org/name")
+    with zipfile.ZipFile(tmp_path / "cache" / "a.zip", "a") as archive:
+        archive.writestr("x.bin", content(Image.new("L", (8, 8))))
+    for member in ("c.png", "x.bin"):  # only of pictures it is known what they unfold to
+        rows = {1: {"bytes": None, "path": f"zip://{member}::{tmp_path / 'cache' / 'a.zip'}"}}
+        install(monkeypatch, {"picture": FakeImage()}, odd=rows, cache=tmp_path / "cache")
+        with pytest.raises(GanvasError, match=r"Picture 1 of hub:org/name cannot be read: it is no picture"):
+            load_dataset("hub:org/name")
 
 
 @pytest.mark.parametrize(
@@ -272,6 +276,23 @@ def test_what_a_folder_names_elsewhere_is_not_asked_for(
     what = "names more than 10,000 files" if "*a" in files else "it names a file outside of itself"
     with pytest.raises(GanvasError, match=what):
         load_dataset(f"hub:{tmp_path}")
+
+
+@pytest.mark.parametrize("what", ["pipe", "link", "device"])
+@pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
+def test_a_description_that_is_no_file_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, name: str
+) -> None:
+    """The library waits at a pipe without end, or reads a device into all the memory."""
+    folder, path = tmp_path / "set", tmp_path / "set" / name
+    folder.mkdir()
+    (tmp_path / "else").write_text("x")
+    os.mkfifo(path) if what == "pipe" else path.symlink_to(
+        tmp_path / "else" if what == "link" else "/dev/zero"
+    )
+    install(monkeypatch, {"picture": FakeImage()}, named=str(folder))
+    with pytest.raises(GanvasError, match="is no file of its own"):
+        load_dataset(f"hub:{folder}")
 
 
 def test_what_names_itself_over_and_over_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1012,7 +1012,9 @@ def test_the_best_snapshot_is_that_by_figures_that_compare(tiny_train: Train) ->
     assert BestSnapshot(ganvas.open_run(run.path), load_dataset("digits"), "cpu").value == best.value
 
 
-def test_what_others_put_into_snapshots_stays(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_put_into_snapshots_stays(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A folder of a NAS in one ended the training; a file in the best one was removed at a resume."""
     settings = {"training.eval_samples": 100, "training.snapshot_kimg": 0.128}
     run = tiny_train(kimg=0.256, eval_kimg=0.128, settings=settings).run
@@ -1021,6 +1023,8 @@ def test_what_others_put_into_snapshots_stays(tiny_train: Train, monkeypatch: py
     (run.snapshots[-1] / "@eaDir").mkdir()
     (run.snapshots[-1] / "@eaDir" / "x").touch()
     shutil.copyfile(best / "directions.safetensors", run.snapshots[-1] / "directions.safetensors")
+    (tmp_path / "secret").touch()
+    (run.snapshots[-1] / "x").symlink_to(tmp_path / "secret")
     before = io.stamp(run.snapshots[-1] / "generator.safetensors")
     figures = run.metrics()
     assert BestSnapshot(run, load_dataset("digits"), "cpu").value == min(row["value"] for row in figures)

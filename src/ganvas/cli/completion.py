@@ -22,7 +22,8 @@ QUOTED = """local name quoted=""
       if [[ -z "$quoted" ]]; then
         COMPREPLY+=("$name")
       elif [[ "$cur" != *[\\'\\"\\\\]* ]]; then  # what was typed stays, and within quotes there is nothing to add
-        COMPREPLY+=("$cur$(printf %q "${name#"$cur"}")")
+        name=${name#"$cur"}
+        COMPREPLY+=("$cur${name:+$(printf %q "$name")}")
       fi
     done < <(compgen -f -- "$cur")"""
 

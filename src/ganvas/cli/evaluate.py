@@ -113,11 +113,11 @@ def _keep(run: "Run", found: "Evaluation", stamps: Mapping[str, Any]) -> bool:
 
     run.check_home()
     now, names = run.stamps(), {Path(row.snapshot).parent.name for row in found.rows}
-    # What is new, or gone, is dropped by the training that makes it anew.
-    anew = [name for name in sorted(names & stamps.keys() & now.keys()) if stamps[name] != now[name]]
+    # Figures of a new one are dropped by the training that makes it anew.
+    anew = [name for name in sorted(names & stamps.keys()) if stamps[name] != now.get(name)]
     if anew:
         _shared.say(
-            f"note: snapshot {', '.join(anew)} was made anew while it was measured: its figures are not kept.",
+            f"note: snapshot {', '.join(anew)} was removed or made anew while it was measured: its figures are not kept.",
             beside=True,
         )
         return False

@@ -4,7 +4,6 @@ import os
 import re
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +33,20 @@ GREY = ("1", "L")
 """Modes of pictures of one channel."""
 
 
+class Archive(FolderItems):
+    """The pictures of a .zip that rows name."""
+
+    def __init__(self, path: Path, names: list[str]) -> None:
+        super().__init__(path, names)
+        self.listed = frozenset(names)
+
+    def read_listed(self, name: str) -> bytes:
+        """The bytes of a picture. Raises `ValueError` for other members: what they unfold to is not bounded."""
+        if name not in self.listed:
+            raise ValueError("it is no picture of its archive")
+        return self.read(name)
+
+
 class HubItems(FolderItems):
     """Images of a memory-mapped Arrow table, by their number, decoded when asked for: here, as files of a folder are. The library
     has other limits, and opens what a row says to be its file wherever that lies, also in the network."""
@@ -41,7 +54,7 @@ class HubItems(FolderItems):
     def __init__(self, table: Any, source: str, homes: Sequence[Path]) -> None:
         super().__init__(Path(source), [str(i) for i in range(len(table))])
         self.table, self.source, self.homes = table, source, homes
-        self.archives: dict[str, FolderItems] = {}
+        self.archives: dict[str, Archive] = {}
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture. Raises `GanvasError` where a row has none, or a file that lies nowhere in `homes`."""
@@ -57,16 +70,16 @@ class HubItems(FolderItems):
                     f"Row {name} of {self.source} names a file outside of the data set, {show(path[:200])}; it is not opened."
                 )
             if member:
-                return self._archive(archive).read(member)
+                return self._archive(archive).read_listed(member)
             content = read_picture(Path(os.path.abspath(path)))
             self.bytes += len(content)
         return cast(bytes, content)
 
-    def _archive(self, name: str) -> FolderItems:
+    def _archive(self, name: str) -> Archive:
         """A .zip of the data set, with the limits of others."""
         if name not in self.archives:
             path = Path(os.path.abspath(name))
-            self.archives[name] = FolderItems(path, in_zip(path).pictures)
+            self.archives[name] = Archive(path, in_zip(path).pictures)
             self.bytes += path.stat().st_size
         return self.archives[name]
 
@@ -91,26 +104,30 @@ def _check_named(folder: Path, homes: Sequence[Path]) -> None:
     """Raise `ValueError` where a folder says that its tables lie elsewhere: the library asks there before it says so."""
     for name in (README, YAML):
         path = folder / name
-        if not path.is_file():
+        if not os.path.lexists(path):
             continue
+        if not path.is_file() or not _lies_in(str(path), homes):
+            raise ValueError(f"its {name} is no file of its own")
         if path.stat().st_size > LONGEST_README:
             raise ValueError(f"its {name} has more than {LONGEST_README:,} bytes")
-        said: Any = None
-        with suppress(Exception):  # the library says what is wrong with it
-            said = _described(path)
-        configs = said.get("configs") if said is not None and hasattr(said, "get") else None
-        each = [config for config in configs if isinstance(config, dict)] if isinstance(configs, list) else []
-        for place in _texts([[config.get("data_files"), config.get("data_dir")] for config in each], name):
-            if "://" in place or "::" in place or not _lies_in(str(folder / place), homes):
-                raise ValueError(
-                    f"it names a file outside of itself, {show(place[:200])}, which is not opened"
-                )
+        said: Any = _described(path)
+        configs: Any = said.get("configs") if hasattr(said, "get") else None
+        for config in configs if isinstance(configs, list) else []:
+            if not isinstance(config, dict):
+                continue
+            given = config.get("data_dir")
+            base = given if isinstance(given, str) else ""
+            for place in [base, *_texts(config.get("data_files"), name)]:
+                if "://" in place or "::" in place or not _lies_in(str(folder / base / place), homes):
+                    raise ValueError(
+                        f"it names a file outside of itself, {show(place[:200])}, which is not opened"
+                    )
 
 
 def _described(path: Path) -> Any:
     """As the library reads it: by a reader of our own another text between other lines might be meant."""
     if path.name == YAML:
-        return import_module("yaml").safe_load(path.read_text())
+        return import_module("yaml").safe_load(path.read_text("utf-8"))
     from huggingface_hub import DatasetCard
 
     return DatasetCard.load(path).data

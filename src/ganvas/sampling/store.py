@@ -8,7 +8,7 @@ from ganvas.checkpoint import OLD_DIGITS
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.model import Model
-from ganvas.runs import check_beside
+from ganvas.runs import check_beside, check_own, run_around
 from ganvas.sampling.settings import Setting, check_kept
 
 
@@ -43,10 +43,18 @@ def kept_ratio(model: Model) -> Path:
     mine = home_of(model) / "ratio.safetensors"
     beside = model.path.with_name("ratio.safetensors") if model.path is not None else mine
     if mine.is_file() or not beside.is_file():
-        return mine
+        return _own(mine, model)
     assert model.path is not None
     check_beside(beside, model.path)
     return beside
+
+
+def _own(path: Path, model: Model) -> Path:
+    """A file that is kept for a model. Raises `GanvasError` where it lies behind a link out of the run of the model."""
+    run = None if model.path is None else run_around(model.path)
+    if run is not None and path.exists():
+        check_own(path, run)
+    return path
 
 
 def best_of(model: Model) -> Setting:
@@ -56,7 +64,7 @@ def best_of(model: Model) -> Setting:
 
 def recommended(model: Model) -> tuple[Setting, str]:
     """`best_of`, and the mark of the ratio that it was found with: "" of a recommendation of before."""
-    path = home_of(model) / "improve.json"
+    path = _own(home_of(model) / "improve.json", model)
     if not path.is_file():
         raise GanvasError(
             f"No recommendation is kept for this model. Run: ganvas improve {model.place or 'MODEL'}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from ganvas import io
 from ganvas.config import Config
 from ganvas.data import Dataset
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, explain_os_error
 from ganvas.features import Extractor, open_extractor
 from ganvas.features.base import Raw
 from ganvas.features.stats import MAX_DIM
@@ -59,7 +59,10 @@ class BestSnapshot:
     def rewind(self, kimg: float) -> None:
         """Forget what was measured and kept beyond a state that a run went back to; its lines are gone already."""
         if trained_beyond(self.kept, kimg):
-            shutil.rmtree(self.kept)
+            try:
+                shutil.rmtree(self.kept)
+            except OSError as error:
+                raise explain_os_error(error, f"removing {self.kept}") from error
         self._recall()
         self.last = min(self.last, kimg)
 
@@ -136,8 +139,11 @@ class BestSnapshot:
         self.run.check_home()
         with io.atomic_folder(snapshot.with_name("best")) as temporary:
             temporary.mkdir()
-            for file in filter(Path.is_file, snapshot.iterdir()):
-                shutil.copyfile(file, temporary / file.name)
+            for file in snapshot.iterdir():
+                if (
+                    file.is_file() and not file.is_symlink()
+                ):  # of a run from anybody it leads to what is nobody's
+                    shutil.copyfile(file, temporary / file.name)
 
     def _bring_back(self, best: Row, instead: float) -> None:
         self.value = instead  # that of what is kept, where its snapshot is gone as well

@@ -378,6 +378,7 @@ class Loop:
         if removes:
             try:
                 self.run.remove_beyond(kimg)
+                self._outdated(kimg, self.run.drop_metrics(kimg, but=SOURCE))
                 if self.best is not None:
                     self.best.rewind(kimg)
             except GanvasError as error:  # what was trained is kept all the same
