@@ -176,9 +176,8 @@ def independent_extractor(
     try:
         classifier.save(path, trained, *named)
         return classifier.load(path, here)
-    except (
-        GanvasError
-    ):  # a cache that is full, or cannot be written: the classifier lives as long as this process
+    except GanvasError:
+        # A cache that is full, or cannot be written: the classifier lives as long as this process.
         with TemporaryDirectory() as elsewhere:
             path = Path(elsewhere) / path.name
             classifier.save(path, trained, *named)

@@ -140,9 +140,8 @@ class BestSnapshot:
         with io.atomic_folder(snapshot.with_name("best")) as temporary:
             temporary.mkdir()
             for file in snapshot.iterdir():
-                if (
-                    file.is_file() and not file.is_symlink()
-                ):  # of a run from anybody it leads to what is nobody's
+                # A link in a run from anybody leads to what is nobody's business.
+                if file.is_file() and not file.is_symlink():
                     shutil.copyfile(file, temporary / file.name)
 
     def _bring_back(self, best: Row, instead: float) -> None:
