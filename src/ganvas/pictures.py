@@ -767,30 +767,27 @@ def write_samples(
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
 
 
-MOST_LETTERS = 2**32
-"""Of names in a table, which each of its rows repeats."""
-
-
-def _check_names(schema: Schema, n: int, classes: Sequence[str]) -> None:
-    """Raise `GanvasError` where the names of categories and classes alone would make a table of n series without an end."""
-    named = [column.categories for column in (*schema.columns, *schema.static) if column.categories]
-    longest = sum(max(map(len, names)) for names in named) + max(map(len, classes), default=0)
-    whole = n * schema.length * longest
-    if whole > MOST_LETTERS:
-        raise GanvasError(
-            f"The names of categories take up to {longest:,} letters in each row of a table, {whole:,} in all; "
-            f"{MOST_LETTERS:,} are written at most. Write an .npz, or fewer samples: --n."
-        )
+MOST_LETTERS, SHORT = 2**32, 32
+"""Of names in a table, which each of its rows repeats, beyond so many letters of each: numbers have fewer."""
 
 
 def write_table(parts: Iterable[Series], out: Path, classes: Sequence[str] = ()) -> None:
-    """Series as they come as a .csv, a row for each step; what is NaN stays empty."""
+    """Series as they come as a .csv, a row for each step; what is NaN stays empty.
+
+    Raises `GanvasError` where long names alone make it larger than anybody wants: a model may come from somebody else.
+    """
     with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        done = 0
+        done = letters = 0
         plain, quoted = csv.writer(file), csv.writer(file, quoting=csv.QUOTE_ALL)
         for part in parts:
             names = classes[done : done + len(part.values)]
             for row in table(part, done, names):
+                letters += sum(len(text) - SHORT for text in row if len(text) > SHORT)
+                if letters > MOST_LETTERS:
+                    raise GanvasError(
+                        f"The long names of categories alone have more than {MOST_LETTERS:,} letters in this table. "
+                        "Write an .npz, or fewer samples: --n."
+                    )
                 # One cell, too, where a program parts fields by any of them.
                 (quoted if any(";" in text or "\t" in text for text in row) else plain).writerow(row)
             done += len(part.values)
@@ -804,7 +801,6 @@ def _write_series(parts: Iterable[Tensor], n: int, out: Path, schema: Schema, cl
         return
     decoded = map(schema.decode, parts)
     if out.suffix == ".csv":
-        _check_names(schema, n, classes)
         write_table(decoded, out, classes)
     elif out.suffix == ".npy":
         with io.atomic(out) as temporary, temporary.open("wb") as file:

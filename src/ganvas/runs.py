@@ -302,7 +302,7 @@ class Run:
         exported = "".join(rf"|{re.escape(stem)}\.safetensors" for stem in exports)
         ends = r"\.[0-9a-f]{8}(\.new(\.tmp\.[0-9a-f]{8})?)?\.tmp"
         kinds = re.compile(rf"\.\.?({names}{exported}|\d{{6,}}\.png){ends}")
-        # With a letter: eight digits are a date in a name of somebody's own.
+        # With a letter: eight digits are a date in a name of somebody's own (and one in 43 of ours, which stay).
         any_kind = re.compile(rf"\.\.?.+?(?=\.\d*[a-f]){ends}", re.DOTALL)
         for path in list(self.path.rglob(".*.tmp")):
             if kinds.fullmatch(path.name) or (any_kind.fullmatch(path.name) and _is_abandoned(path)):

@@ -732,9 +732,10 @@ def check_schema(schema: Schema) -> None:
             "a range that ends before it begins",
         ),
         (all(abs(edge) < 700 for f in frames for edge in (f.least, f.most)), "an endless frame"),
-        # In microseconds they are whole numbers of 64 bits.
+        # Parts of a second are counted in microseconds, of 64 bits.
         (
-            max(abs(schema.start), abs(schema.step) * MOST_STEPS) < (4e12 if schema.unit else 1e14),
+            max(abs(schema.start), abs(schema.step) * MOST_STEPS)
+            < (4e12 if schema.unit == "s" and round(schema.step, 6) % 1 else 1e14),
             "a time beyond all calendars",
         ),
     ):  # fmt: skip

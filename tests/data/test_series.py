@@ -407,9 +407,16 @@ def test_a_schema_survives_its_file_and_forged_ones_are_refused() -> None:
         {"columns": [{**columns[0], "above": ["high"]}, *columns[1:]]},
         {"columns": [{**columns[0], "high": 1e300}, *columns[1:]]},
         {"frames": [{**frame, "most": 1e6} for frame in values["frames"]]},
+        {"unit": "s", "start": 9e13, "step": 0.5, "weekdays": False},
+        {"unit": "s", "start": 0, "step": 2e8 + 0.5, "weekdays": False},
     ):  # fmt: skip
         with pytest.raises(GanvasError, match="series"):
             read_schema({**values, **broken}, schema.shape)
+    for far in ({"start": 3e12, "step": 0.5}, {"start": -2e10, "step": 3e8}, {"start": 0, "step": 6e7 + 0.5}):
+        read = read_schema({**values, **far, "unit": "s", "weekdays": False}, schema.shape)
+        assert (np.diff(read.times(65_536).astype("M8[us]")) > np.timedelta64(0)).all(), (
+            "of steps of years, too"
+        )
 
 
 def test_mistakes_say_what_to_type(tmp_path: Path) -> None:

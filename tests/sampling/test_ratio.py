@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
@@ -65,7 +66,7 @@ from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.metropolis import _starts
 from ganvas.sampling.ratio import Report
 from ganvas.sampling.settings import Setting, at_budget, settings
-from ganvas.sampling.store import best_of, home_of
+from ganvas.sampling.store import best_of, home_of, kept_ratio
 from ganvas.training import Result
 from tests.conftest import full_disk
 from tests.latent.test_space import ours
@@ -373,7 +374,6 @@ def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_dat
 def test_commands_calibrate_improve_and_sample(
     trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
 
     run = tmp_path / "run"
     shutil.copytree(trained.run.path, run)
@@ -430,8 +430,23 @@ def test_commands_calibrate_improve_and_sample(
     (tmp_path / "theirs").mkdir()
     (run / "sampling").symlink_to(tmp_path / "theirs")
     assert not home_of(model).is_relative_to(run), "a linked folder is not the run's: nothing goes into it"
+    home_of(model).mkdir(parents=True)
+    for name in ("ratio.safetensors", "improve.json"):
+        (home_of(model) / name).touch()
+    assert kept_ratio(model) == home_of(model) / "ratio.safetensors", "the cache is the user's"
+    with pytest.raises(GanvasError, match="is damaged"):
+        best_of(model)
+    shutil.rmtree(home_of(model))
     (run / "sampling").unlink()
     (run / "kept").rename(run / "sampling")
+    kept = home_of(model) / "ratio.safetensors"
+    kept.rename(tmp_path / "elsewhere")
+    for path, read in ((kept, kept_ratio), (kept.with_name("improve.json"), best_of)):
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(GanvasError, match="lies behind a link that leads out of the run"):
+            read(model)
+        path.unlink()
+    (tmp_path / "elsewhere").rename(kept)
     for name in ("budget", "metropolis", "langevin"):
         assert (
             main(

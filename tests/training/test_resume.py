@@ -1044,6 +1044,17 @@ def test_what_others_put_into_snapshots_stays(
     assert sorted(path.name for path in best.iterdir()) == [
         "critic.safetensors", "directions.safetensors", "generator.safetensors",
     ]  # fmt: skip
+    (run.path / "files").mkdir()
+    for file in run.snapshots[-1].glob("*.safetensors"):
+        shutil.move(file, run.path / "files" / file.name)
+        file.symlink_to(run.path / "files" / file.name)
+    BestSnapshot(run, load_dataset("digits"), "cpu")._keep(run.snapshots[-1])
+    assert ganvas.load(best).info.kimg == 0.288, "links within the run are its own"
+    shutil.move(run.path / "files", tmp_path / "files")
+    (run.path / "files").symlink_to(tmp_path / "files")
+    with pytest.raises(GanvasError, match="has no generator of its own"):
+        BestSnapshot(run, load_dataset("digits"), "cpu")._keep(run.snapshots[-1])
+    assert ganvas.load(best).info.kimg == 0.288, "what it held stays"
 
 
 def test_a_distance_that_cannot_be_had_ends_in_words(

@@ -108,12 +108,13 @@ def run(
 
 
 def _keep(run: "Run", found: "Evaluation", stamps: Mapping[str, Any]) -> bool:
-    """Add the figures to those of the run; False where a training has gone back meanwhile, and the snapshot is another one."""
+    """Add the figures to those of the run; False where the snapshot was removed meanwhile, or a training that has gone back made
+    another one."""
     from ganvas.report import artifacts
 
     run.check_home()
     now, names = run.stamps(), {Path(row.snapshot).parent.name for row in found.rows}
-    # Figures of a new one are dropped by the training that makes it anew.
+    # Figures of one that is new are kept: the training that makes it once more drops them.
     anew = [name for name in sorted(names & stamps.keys()) if stamps[name] != now.get(name)]
     if anew:
         _shared.say(

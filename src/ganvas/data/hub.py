@@ -18,7 +18,7 @@ from ganvas.data.fitted import gathered
 from ganvas.data.folder import FolderItems, looked, read_picture
 from ganvas.data.labels import check_count
 from ganvas.data.limits import memory_limit
-from ganvas.data.listing import in_zip, show
+from ganvas.data.listing import in_zip, is_bomb, open_zip, show
 from ganvas.data.resize import plan
 from ganvas.errors import GanvasError, install
 from ganvas.series import check_names
@@ -28,7 +28,7 @@ README, YAML = "README.md", ".huggingface.yaml"
 """Where a data set says which files it is of."""
 MEMBER = re.compile(r"zip://(.+?)::(.+)")
 """A picture in a .zip, as the library names it."""
-LONGEST_README, MOST_NAMED = 2**20, 10_000
+LONGEST_README, LONGEST_PLACE, MOST_NAMED = 2**20, 4096, 10_000
 GREY = ("1", "L")
 """Modes of pictures of one channel."""
 
@@ -36,14 +36,17 @@ GREY = ("1", "L")
 class Archive(FolderItems):
     """The pictures of a .zip that rows name."""
 
-    def __init__(self, path: Path, names: list[str]) -> None:
-        super().__init__(path, names)
-        self.listed = frozenset(names)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, in_zip(path).pictures)
+        with open_zip(path) as file:  # the library lists others, too: of other suffixes, in hidden folders
+            self.fitting = frozenset(each.filename for each in file.infolist() if not is_bomb(each))
 
-    def read_listed(self, name: str) -> bytes:
-        """The bytes of a picture. Raises `ValueError` for other members: what they unfold to is not bounded."""
-        if name not in self.listed:
-            raise ValueError("it is no picture of its archive")
+    def read_fitting(self, name: str) -> bytes:
+        """The bytes of a picture. Raises `ValueError` for a member that unfolds to more than a picture may."""
+        if name not in self.fitting:
+            raise ValueError(
+                "its archive has no such picture, or one that unfolds to more than a picture may"
+            )
         return self.read(name)
 
 
@@ -70,7 +73,7 @@ class HubItems(FolderItems):
                     f"Row {name} of {self.source} names a file outside of the data set, {show(path[:200])}; it is not opened."
                 )
             if member:
-                return self._archive(archive).read_listed(member)
+                return self._archive(archive).read_fitting(member)
             content = read_picture(Path(os.path.abspath(path)))
             self.bytes += len(content)
         return cast(bytes, content)
@@ -79,7 +82,7 @@ class HubItems(FolderItems):
         """A .zip of the data set, with the limits of others."""
         if name not in self.archives:
             path = Path(os.path.abspath(name))
-            self.archives[name] = Archive(path, in_zip(path).pictures)
+            self.archives[name] = Archive(path)
             self.bytes += path.stat().st_size
         return self.archives[name]
 
@@ -104,10 +107,10 @@ def _check_named(folder: Path, homes: Sequence[Path]) -> None:
     """Raise `ValueError` where a folder says that its tables lie elsewhere: the library asks there before it says so."""
     for name in (README, YAML):
         path = folder / name
-        if not os.path.lexists(path):
+        if not path.is_file():
+            if name == YAML and path.exists():  # which the library opens, and waits, or reads without end
+                raise ValueError(f"its {name} is no file; remove it")
             continue
-        if not path.is_file() or not _lies_in(str(path), homes):
-            raise ValueError(f"its {name} is no file of its own")
         if path.stat().st_size > LONGEST_README:
             raise ValueError(f"its {name} has more than {LONGEST_README:,} bytes")
         said: Any = _described(path)
@@ -117,7 +120,9 @@ def _check_named(folder: Path, homes: Sequence[Path]) -> None:
                 continue
             given = config.get("data_dir")
             base = given if isinstance(given, str) else ""
-            for place in [base, *_texts(config.get("data_files"), name)]:
+            for place in dict.fromkeys([base, *_texts(config.get("data_files"), name)]):
+                if len(place) > LONGEST_PLACE:  # to follow it takes a step for each folder
+                    raise ValueError(f"its {name} names a file by more than {LONGEST_PLACE:,} letters")
                 if "://" in place or "::" in place or not _lies_in(str(folder / base / place), homes):
                     raise ValueError(
                         f"it names a file outside of itself, {show(place[:200])}, which is not opened"

@@ -186,6 +186,13 @@ def _identity(folder: Path) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
+def is_bomb(member: zipfile.ZipInfo) -> bool:
+    """Whether a member unfolds to more than a picture may."""
+    packed = max(member.compress_size, 1)
+    large = member.file_size > SMALL and member.file_size > MAX_RATIO * packed
+    return large or member.file_size > MAX_BYTES
+
+
 def in_zip(path: Path) -> Listing:
     """Every member of a .zip. Hostile ones are refused: names that point outside, and more than the limits allow."""
     found = Listing()
@@ -209,10 +216,7 @@ def in_zip(path: Path) -> Listing:
             if parts.suffix.lower() in SUFFIXES or name == DOCUMENT:
                 wanted.append(member)
     for member in wanted:
-        packed = max(member.compress_size, 1)
-        if member.file_size > MAX_BYTES or (
-            member.file_size > SMALL and member.file_size > MAX_RATIO * packed
-        ):
+        if is_bomb(member):
             raise GanvasError(
                 f"{path} is refused as a decompression bomb: {member.filename[:200]!r} unpacks {member.compress_size} bytes "
                 f"to {member.file_size}. A picture may have {MAX_BYTES >> 20} MiB, and beyond {SMALL >> 20} MiB "

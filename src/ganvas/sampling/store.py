@@ -8,7 +8,7 @@ from ganvas.checkpoint import OLD_DIGITS
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.model import Model
-from ganvas.runs import check_beside, check_own, run_around
+from ganvas.runs import check_beside, check_own
 from ganvas.sampling.settings import Setting, check_kept
 
 
@@ -26,6 +26,10 @@ def home_of(model: Model) -> Path:
                 if home.resolve().is_relative_to(parent):
                     return home
                 break
+    return _cached(model)
+
+
+def _cached(model: Model) -> Path:
     return cache_folder() / "sampling" / model.key
 
 
@@ -50,10 +54,9 @@ def kept_ratio(model: Model) -> Path:
 
 
 def _own(path: Path, model: Model) -> Path:
-    """A file that is kept for a model. Raises `GanvasError` where it lies behind a link out of the run of the model."""
-    run = None if model.path is None else run_around(model.path)
-    if run is not None and path.exists():
-        check_own(path, run)
+    """A file of the `home_of` a model. Raises `GanvasError` where a link in its run leads out of it; the cache is the user's."""
+    if path.exists() and path.parent != _cached(model):
+        check_own(path, path.parents[2])
     return path
 
 

@@ -1,6 +1,7 @@
 """The light evaluation while training: rank the snapshots of one run and keep the best."""
 
 import math
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -137,12 +138,16 @@ class BestSnapshot:
 
     def _keep(self, snapshot: Path) -> None:
         self.run.check_home()
+        # A link out of a run from anybody leads to what is nobody's business.
+        home = os.path.realpath(self.run.path)
+        files = [each for each in snapshot.iterdir() if each.is_file()]
+        files = [each for each in files if Path(os.path.realpath(each)).is_relative_to(home)]
+        if "generator.safetensors" not in {each.name for each in files}:
+            raise GanvasError(f"{snapshot} has no generator of its own.")
         with io.atomic_folder(snapshot.with_name("best")) as temporary:
             temporary.mkdir()
-            for file in snapshot.iterdir():
-                # A link in a run from anybody leads to what is nobody's business.
-                if file.is_file() and not file.is_symlink():
-                    shutil.copyfile(file, temporary / file.name)
+            for file in files:
+                shutil.copyfile(file, temporary / file.name)
 
     def _bring_back(self, best: Row, instead: float) -> None:
         self.value = instead  # that of what is kept, where its snapshot is gone as well

@@ -328,11 +328,11 @@ class Loop:
             artifacts.forget(self.run)
             self._say(
                 f"What `ganvas eval` measured beyond {kimg:.1f} kimg is dropped from metrics.jsonl (rows: {len(measured)}): "
-                "those snapshots are made anew from here. Measure them again."
+                "those snapshots are gone, or made anew from here. Measure what is there."
             )
         if audited := artifacts.forget_audit(self.run, kimg, anew):
             self._say(
-                f"What `ganvas audit` found of snapshot {audited} is dropped: it is made anew. Audit it again."
+                f"What `ganvas audit` found of snapshot {audited} is dropped: it is gone, or made anew. Audit what is there."
             )
 
     def _say(self, line: str) -> None:
@@ -378,12 +378,15 @@ class Loop:
         if removes:
             try:
                 self.run.remove_beyond(kimg)
-                self._outdated(kimg, self.run.drop_metrics(kimg, but=SOURCE))
-                if self.best is not None:
-                    self.best.rewind(kimg)
             except GanvasError as error:  # what was trained is kept all the same
                 self._say(f"Snapshots of before, beyond {kimg:.1f} kimg, stay: {error}")
                 return
+            try:
+                self._outdated(kimg, self.run.drop_metrics(kimg, but=SOURCE))
+                if self.best is not None:
+                    self.best.rewind(kimg)
+            except GanvasError as error:
+                self._say(f"What was found of them stays: {error}")
         stay = "are the run's model" + (" until it is resumed up to there" if self.method.repeats else "")
         self._say(
             f"Snapshots of before, beyond {kimg:.1f} kimg, {'are removed' if removes else stay}: {', '.join(beyond)}."
