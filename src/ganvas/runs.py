@@ -250,9 +250,8 @@ class Run:
 
         A run may come from anybody: a link in it must not put other files of this machine into a report or onto a page.
         """
-        with suppress(OSError, RuntimeError):  # a loop of links
-            home = path.resolve().is_relative_to(self.path.resolve())
-            if home and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
+        with suppress(OSError):
+            if is_own(path, self.path) and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
                 content = path.read_bytes()
                 return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
         return None
@@ -433,23 +432,20 @@ def _is_abandoned(path: Path) -> bool:
 
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
     """Whether a network of a snapshot is of a later state, to the image: its name has whole kimg."""
-    return max(map(trained, filter(_is_network, snapshot.glob("*.safetensors"))), default=kimg) > kimg + 1e-9
-
-
-def _is_network(file: Path) -> bool:
-    """Whether a file of a snapshot has the name of its kind: a person may have put others beside it."""
-    with suppress(GanvasError):
-        kind = io.read_header(file).get("kind")
-        return kind is None or file.stem.partition("-")[0] == kind
-    return False
+    return max(map(trained, snapshot.glob("*.safetensors")), default=kimg) > kimg + 1e-9
 
 
 def trained(network: Path) -> float:
-    """How far the network of a file is trained, in kimg; -1 for one that cannot be read or does not say."""
+    """How far the network of a file is trained, in kimg; -1 for one that cannot be read or does not say.
+
+    And for a file that is not called by its kind: a person may have put others beside those of a snapshot.
+    """
+    header: io.Json = {}
     with suppress(GanvasError):
-        own: Any = io.read_header(network).get("kimg")
-        return own if _is_number(own) else -1.0
-    return -1.0
+        header = io.read_header(network)
+    kind, own = header.get("kind"), header.get("kimg", -1.0)
+    named = kind is None or network.stem.partition("-")[0] == kind
+    return float(own) if named and _is_number(own) else -1.0
 
 
 def short_name(name: str) -> str:
@@ -596,12 +592,17 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
         raise explain_os_error(error, "creating the run folder") from error
 
 
+def is_own(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder: no link in it leads out."""
+    return _real(path).is_relative_to(_real(folder))
+
+
 def check_own(path: Path, run: Path) -> None:
     """Raise `GanvasError` where a file of a run lies behind a link that leads out of it.
 
     A run may come from anybody: such a link would put a model of this machine, or what it was trained on, into a report.
     """
-    if not _real(path).is_relative_to(_real(run)):
+    if not is_own(path, run):
         raise GanvasError(
             f"{path} lies behind a link that leads out of the run, and is not opened. Put the file itself there, or move the "
             "whole run and link that."
@@ -617,8 +618,7 @@ def check_beside(path: Path, file: Path) -> None:
     if (run := run_around(file)) is not None:
         check_own(path, run)
         return
-    found = _real(path)
-    if not found.is_relative_to(_real(file.parent)) and found.parent != _real(file).parent:
+    if not is_own(path, file.parent) and _real(path).parent != _real(file).parent:
         raise GanvasError(
             f"{path} lies behind a link that leads out of its folder, and is not opened. Put the file itself there, or take the "
             "link away."

@@ -58,7 +58,7 @@ def run(
     if fail_above is not None:
         number(fail_above, "--fail-above", least=0, most=1)
     kept = open_run(model).anchored() if is_run(model) and io.writable(model) else None
-    stamps = {} if kept is None else kept.stamps()  # of now: a training may go on
+    newest = [] if kept is None else list(kept.stamps().items())[-1:]  # that of now: a training may go on
     places = [] if out is None else [out]
     if kept is not None:
         kept.check_folders()
@@ -74,8 +74,8 @@ def run(
         _shared.say(note, beside=True)
     document = found.to_json()
     shown = picture(found)
-    if kept is not None and stamps and list(kept.stamps().items())[-1:] == list(stamps.items())[-1:]:
-        document["snapshot"] = list(stamps)[-1]  # else which of them it was is not known
+    if kept is not None and newest and list(kept.stamps().items())[-1:] == newest:
+        document["snapshot"] = newest[0][0]  # else which of them it was is not known
     with ExitStack() as last:
         # Whatever cannot be written of them: they may have taken hours.
         if json:

@@ -103,8 +103,12 @@ def _given(name: str) -> list[Path]:
     return [Path(os.path.abspath(name)), Path(name).resolve()] if os.path.isdir(name) else []
 
 
-def _check_named(folder: Path, homes: Sequence[Path]) -> None:
+def _check_named(source: str) -> None:
     """Raise `ValueError` where a folder says that its tables lie elsewhere: the library asks there before it says so."""
+    homes = _given(source)
+    if not homes:
+        return
+    folder = homes[0]
     for name in (README, YAML):
         path = folder / name
         if not path.is_file():
@@ -194,9 +198,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(f"hub: data sets need an extra package. Type: {install('hub')}") from error
     name = config.source.removeprefix("hub:")
     try:
-        homes = _given(name)
-        for folder in homes[:1]:
-            _check_named(folder, homes)
+        _check_named(name)
         builder = hub.load_dataset_builder(name)
         _check_places(builder, name)
         builder.download_and_prepare()

@@ -16,7 +16,7 @@ from ganvas.data.decode import decode
 from ganvas.errors import GanvasError, printable
 from ganvas.metrics import Evaluation, Row
 from ganvas.metrics.rows import rows_among
-from ganvas.runs import Run, trained_beyond
+from ganvas.runs import Run, is_own, trained_beyond
 
 AUDIT = "audit.json"
 SHOWN_OF = "shown.json"
@@ -81,8 +81,8 @@ def forget_audit(run: Run, kimg: float, anew: str = "") -> str:
 def _own(run: Run, name: str) -> io.Json:
     """What an evaluation left; {} for nothing, for what is damaged, and for what a link in a run from anybody leads to."""
     path = run.path / "evaluation" / name
-    with suppress(GanvasError, OSError, RuntimeError):  # a loop of links
-        if path.resolve().is_relative_to(run.path.resolve()):
+    with suppress(GanvasError):
+        if is_own(path, run.path):
             return io.read_json(path)
     return {}
 
@@ -189,7 +189,7 @@ def section(run: Run) -> list[str]:
 def leaks(run: Run) -> list[str]:
     """The HTML of what `ganvas audit` found; empty before the first. A run may come from anybody: all of it is text."""
     path = run.path / "evaluation" / AUDIT
-    if not path.is_file() or not path.resolve().is_relative_to(run.path.resolve()):
+    if not path.is_file() or not is_own(path, run.path):
         return []
     try:
         found = io.read_json(path)

@@ -1,7 +1,6 @@
 """The light evaluation while training: rank the snapshots of one run and keep the best."""
 
 import math
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,7 @@ from ganvas.metrics.rows import name_of_before, rows_among
 from ganvas.model import Model
 from ganvas.model_file import load
 from ganvas.networks.projected import guide_of
-from ganvas.runs import Run, trained, trained_beyond
+from ganvas.runs import Run, is_own, trained, trained_beyond
 
 SOURCE = "training"
 """What the rows in metrics.jsonl say that they come from."""
@@ -96,9 +95,8 @@ class BestSnapshot:
 
     def measure(self, model: Model, snapshot: Path) -> float:
         """Measure, write the row, and keep the snapshot when it is the best so far."""
-        now = model.info.kimg or 0.0
-        own = trained(self.kept / "generator.safetensors")
-        if self.value == float("inf") and self.kept.exists() and own < now:
+        now, kept = model.info.kimg or 0.0, self.kept / "generator.safetensors"
+        if self.value == float("inf") and self.kept.exists() and trained(kept) < now:
             # It was the best by figures that do not compare with these. One from beyond the state that was gone on from is
             # made again: it has no figures.
             with suppress(GanvasError):  # a damaged one is replaced
@@ -139,9 +137,7 @@ class BestSnapshot:
     def _keep(self, snapshot: Path) -> None:
         self.run.check_home()
         # A link out of a run from anybody leads to what is nobody's business.
-        home = os.path.realpath(self.run.path)
-        files = [each for each in snapshot.iterdir() if each.is_file()]
-        files = [each for each in files if Path(os.path.realpath(each)).is_relative_to(home)]
+        files = [each for each in snapshot.iterdir() if each.is_file() and is_own(each, self.run.path)]
         if "generator.safetensors" not in {each.name for each in files}:
             raise GanvasError(f"{snapshot} has no generator of its own.")
         with io.atomic_folder(snapshot.with_name("best")) as temporary:

@@ -404,7 +404,7 @@ class Loop:
         own = self.run.path / "snapshots" / self._name
         if not own.exists() or trained_beyond(own, kimg + HALF_AN_IMAGE):
             return  # those of a state from before are whole
-        unseen = not self._preview_path(own.name).exists()
+        unseen = "generator" in self.method.exports() and not self._preview_path(own.name).exists()
         if unseen or self._is_due():
             self.method.settle(self.trained_on)
         if unseen:
