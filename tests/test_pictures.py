@@ -117,6 +117,16 @@ def test_names_of_several_lines_are_drawn_in_one(end: str) -> None:
     assert pictures.in_a_line("می\u200cخواهم") == "می\u200cخواهم"
 
 
+def test_labels_are_cut_before_they_are_measured() -> None:
+    """Of a stranger's name of a megabyte every letter was laid out; beyond a million Pillow ends in a traceback."""
+    long, cut = ("l" * n for n in (1_100_000, pictures.MOST_LETTERS))
+    drawn = pictures.grid(
+        IMAGES, 5, heads=[long] * 5, names=[long], captions=[long] * len(IMAGES), title=long
+    )
+    same = pictures.grid(IMAGES, 5, heads=[cut] * 5, names=[cut], captions=[cut] * len(IMAGES), title=cut)
+    assert drawn.tobytes() == same.tobytes()
+
+
 def test_tall_sheets_stay_on_a_screen() -> None:
     assert pictures.grid(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), 2).height <= 1200
 
@@ -446,7 +456,7 @@ def test_long_names_of_many_series(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_names_in_a_table_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand constant columns with names of 1,000 letters: of a model of 2.4 MB 16.8 GB were written, forged 4 TB."""
-    monkeypatch.setattr(pictures, "MOST_LETTERS", 100_000)
+    monkeypatch.setattr(pictures, "MOST_LETTERS_OF_NAMES", 100_000)
     for length, fits in ((1000, False), (32, True)):
         column = Column("x", kind="category", categories=("l" * length, "k" * length))
         series_of = Series(

@@ -100,6 +100,18 @@ def test_no_program_imports_the_tests(folder: str) -> None:
     assert not found
 
 
+def test_no_constant_is_set_twice() -> None:
+    """The limit on the letters of a label was that of the letters of a table, which stood further down."""
+    twice = []
+    for path in (ROOT / "src").rglob("*.py"):
+        nodes = ast.parse(path.read_text(encoding="utf-8")).body
+        targets = [each for node in nodes if isinstance(node, ast.Assign) for each in node.targets]
+        targets += [node.target for node in nodes if isinstance(node, ast.AnnAssign)]
+        names = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+        twice += [f"{path.name}: {name}" for name in set(names) if names.count(name) > 1]
+    assert not twice
+
+
 def test_commands_are_short() -> None:
     """A command parses, calls the library and prints: what takes more than 60 lines belongs in the library."""
     long = {}

@@ -309,6 +309,17 @@ def _read_bytes(path: Path, longest: int) -> bytes:
         raise GanvasError(f"Cannot read {path}: {error.strerror}.") from error
 
 
+def read_text(path: Path, *, longest: int = LONGEST) -> str:
+    """A file of text; raises `GanvasError` when it is missing, is no text, or has more than `longest` bytes."""
+    content = _read_bytes(path, longest)
+    if len(content) > longest:
+        raise GanvasError(f"{path} has more than {longest:,} bytes, which are read at most.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise GanvasError(f"{path} is no text in UTF-8.") from error
+
+
 def read_json(path: Path, *, longest: int = LONGEST) -> Json:
     """Read a JSON object by `parse_json`; raises `GanvasError` when it is missing or damaged."""
     value = parse_json(_read_bytes(path, longest), str(path), longest=longest)

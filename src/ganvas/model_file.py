@@ -64,7 +64,7 @@ def load(
     expect(path, PATH, "model", "a run or snapshot folder, a model's file, or the name of a packaged model")
     theirs = importers.find(Path(path))
     if theirs is not None:
-        with io.unchanged(theirs):
+        with io.unchanged(*importers.read_with(theirs)):
             found = _imported(theirs, critic, side)
     elif side is None:
         file = find_generator(Path(path))

@@ -767,7 +767,7 @@ def write_samples(
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
 
 
-MOST_LETTERS, SHORT = 2**32, 32
+MOST_LETTERS_OF_NAMES, SHORT = 2**32, 32
 """Of names in a table, which each of its rows repeats, beyond so many letters of each: numbers have fewer."""
 
 
@@ -783,10 +783,10 @@ def write_table(parts: Iterable[Series], out: Path, classes: Sequence[str] = ())
             names = classes[done : done + len(part.values)]
             for row in table(part, done, names):
                 letters += sum(len(text) - SHORT for text in row if len(text) > SHORT)
-                if letters > MOST_LETTERS:
+                if letters > MOST_LETTERS_OF_NAMES:
                     raise GanvasError(
-                        f"The long names of categories alone have more than {MOST_LETTERS:,} letters in this table. "
-                        "Write an .npz, or fewer samples: --n."
+                        f"The long names of categories alone have more than {MOST_LETTERS_OF_NAMES:,} letters in this "
+                        "table. Write an .npz, or fewer samples: --n."
                     )
                 # One cell, too, where a program parts fields by any of them.
                 (quoted if any(";" in text or "\t" in text for text in row) else plain).writerow(row)

@@ -437,6 +437,9 @@ def test_eval_prints_a_table_and_writes_everything(
     assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == rows
     page = (run / "report.html").read_text()
     assert "<h2>Quality</h2>" in page
+    assert "<th>at N=180<th>floor (N=180)" in page, (
+        "300 samples beside the floor of 180 look better or worse than they are"
+    )
     assert "nearest real images" in page
     assert (
         main(["eval", str(run), "--n", "300", "--seed", "1", "--against", str(figures), "--device", "cpu"])

@@ -686,6 +686,20 @@ def test_a_card_that_somebody_has_changed_stays(
     assert json.loads(capsys.readouterr().out)["card"] == "kept"
 
 
+def test_a_cache_that_cannot_be_written_keeps_no_export(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder stood there, whole, and the command said that others had written it. It cannot be replaced: whose is it?"""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file" / "cache"))
+    out = tmp_path / "hub"
+    command = ["export", str(trained.run.path), "--to", "hub", "--out", str(out), "--dry-run", "--json"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["card"] == "written"
+    assert main(command) == 2
+    assert "or while GANVAS_CACHE could not be written" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_there_is_replaced_in_one_step(
     trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

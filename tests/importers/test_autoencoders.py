@@ -3,7 +3,9 @@
 import copy
 import itertools
 import json
+import os
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -289,23 +291,28 @@ def tiny_pass(t: Tensors, x: Tensor, part: str) -> Tensor:
     return layer(x, f"{part}.layers.{18 if part == 'decoder' else 14}")
 
 
+def write_halves(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """The two files of its author, whose decoder begins with a squashing."""
+    for part, shift in (("encoder", 0), ("decoder", 1)):
+        renamed = {}
+        for name, each in tensors.items():
+            if name.startswith(part):
+                number, rest = name.split(".", 3)[2:]
+                renamed[f"{int(number) + shift}.{rest}"] = each
+        save_file(renamed, folder / f"taesd_{part}.safetensors")
+
+
 @pytest.mark.parametrize("raw", [False, True])
 def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None:
-    """In one file with the names of diffusers, and in the two files of its author, whose decoder begins with a squashing."""
+    """In one file with the names of diffusers, and in the two files of its author."""
     tensors = tiny()
     if raw:
-        for part, shift in (("encoder", 0), ("decoder", 1)):
-            renamed = {}
-            for name, each in tensors.items():
-                if name.startswith(part):
-                    number, rest = name.split(".", 3)[2:]
-                    renamed[f"{int(number) + shift}.{rest}"] = each
-            save_file(renamed, tmp_path / f"taesd_{part}.safetensors")
+        write_halves(tmp_path, tensors)
         model = ganvas.load(tmp_path, side=16, device="cpu")
         (half := tmp_path / "half").mkdir()
-        save_file(renamed, half / "taesd_decoder.safetensors")
+        shutil.copy(tmp_path / "taesd_decoder.safetensors", half)
         with pytest.raises(
-            GanvasError, match=r"half holds one half of TAESD; put taesd_encoder\.safetensors and"
+            GanvasError, match=r"half holds one half of TAESD; put taesd_decoder\.safetensors and"
         ):
             ganvas.load(half / "taesd_decoder.safetensors", side=16)
     else:
@@ -316,6 +323,42 @@ def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None
     torch.testing.assert_close(model.encode(2 * x - 1), expected, atol=1e-5, rtol=1e-4)
     drawn = 2 * tiny_pass(tensors, z.reshape(2, 4, 2, 2), "decoder") - 1
     torch.testing.assert_close(model.generator(z), drawn, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["config.json", "taesd_encoder.safetensors"])
+def test_nothing_beside_a_file_is_opened_through_a_link_that_leads_out(tmp_path: Path, name: str) -> None:
+    """An encoder elsewhere on this machine stood in what was written, and would have gone out with it."""
+    mine, theirs, blobs = tmp_path / "mine", tmp_path / "theirs", tmp_path / "hub" / "blobs"
+    for folder in (mine, theirs, blobs):
+        folder.mkdir(parents=True)
+        write_halves(folder, tiny())
+        io.write_json(folder / "config.json", {})
+    (theirs / name).unlink()
+    (theirs / name).symlink_to(mine / name)
+    with pytest.raises(GanvasError, match=rf"{name} lies behind a link that leads out of its folder"):
+        ganvas.load(theirs, side=16, device="cpu")
+    # As the hub's cache has them.
+    snapshot = tmp_path / "hub" / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    for each in blobs.iterdir():
+        (snapshot / each.name).symlink_to(f"../../blobs/{each.name}")
+    assert ganvas.load(snapshot, side=16, device="cpu").encoder is not None
+
+
+def test_files_that_are_replaced_while_they_are_read_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a model of before, half of now: only the file that was named was looked at."""
+    write_halves(tmp_path, tiny())
+    load = io.load_foreign
+
+    def replacing(path: Path) -> dict[str, torch.Tensor]:
+        os.utime(tmp_path / "taesd_encoder.safetensors", (1, 1))
+        return load(path)
+
+    monkeypatch.setattr(io, "load_foreign", replacing)
+    with pytest.raises(GanvasError, match=r"taesd_encoder\.safetensors was changed while it was read"):
+        ganvas.load(tmp_path, side=16, device="cpu")
 
 
 def test_commands_take_a_file_of_another_toolkit(

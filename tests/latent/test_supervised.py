@@ -1,6 +1,7 @@
 """Directions from a person's scores, arithmetic and locks."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space, paths, supervised
@@ -202,6 +204,20 @@ def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:
             read_scores(tmp_path / "b.csv")
     with pytest.raises(GanvasError, match="Cannot read"):
         read_scores(tmp_path / "none.csv")
+
+
+def test_scores_are_a_file_of_text_with_an_end(tmp_path: Path) -> None:
+    """A pipe in its place was waited for, and a device read until the memory was full."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "endless.csv").symlink_to("/dev/zero")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe1,1")
+    with (tmp_path / "long.csv").open("wb") as file:
+        file.truncate(io.LONGEST + 1)
+    for name, message in (
+        ("pipe", "is no file"), ("endless", "is no file"), ("binary", "is no text in UTF-8"), ("long", "read at most"),
+    ):  # fmt: skip
+        with pytest.raises(GanvasError, match=message):
+            read_scores(tmp_path / f"{name}.csv")
 
 
 def test_more_scores_than_there_is_room_for_are_refused(

@@ -92,6 +92,14 @@ def test_a_model_without_anything_has_a_map_too(small: Renderer) -> None:
     assert found.real_places is None
 
 
+def test_pictures_of_another_size_have_no_place(small: Renderer) -> None:
+    """A page that followed a run of large pictures failed at every step: those of each snapshot are as coarse as it is slow."""
+    found = landscape(small, 60)
+    for more in (-1, 1):
+        assert found.at(torch.zeros(3, found.features.shape[1] + more)).shape == (0, 2)
+    assert found.at(found.features[:3]).shape == (3, 2)
+
+
 def test_classes_are_shown_by_name_whatever_they_are_called(fashion: Renderer) -> None:
     from ganvas.web.landscape import Landscape
     from ganvas.web.panels.map import REAL, SAMPLE, _options, hue

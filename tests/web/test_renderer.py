@@ -326,14 +326,15 @@ renderer = open_renderer("fashion", device="cpu")
 renderer.warm()
 before = set(sys.modules)
 renderer.quality(State())
-for method in ("pca", "ica"):
+for method in ("pca", "ica", "jacobian"):
     finders.get(method)(renderer.space, 2, 0)
 landscape(renderer, 60)
 renderer.clicked([(1, i, i % 2 == 0) for i in range(20)], "marked")
 film(renderer, Timeline((State(), State(1)), "spline", 3))
 from matplotlib.figure import Figure
-new = {name for name in set(sys.modules) - before if name.partition(".")[0] in ("sklearn", "scipy", "matplotlib")}
-print(sorted(new))
+imported = set(sys.modules) - before
+new = {name for name in imported if name.partition(".")[0] in ("sklearn", "scipy", "matplotlib")}
+print(sorted(new | imported & {"torch._decomp.decompositions_for_jvp"}))
 """
 
 

@@ -80,6 +80,7 @@ def _key(make: bool) -> bytes | None:
     with suppress(OSError):
         if make and not (path.is_file() and path.stat().st_size == KEY_BYTES):
             _make_key(path)
+    with suppress(OSError):
         with path.open("rb") as file:
             own = not hasattr(os, "getuid") or os.fstat(file.fileno()).st_uid == os.getuid()
             key = file.read(KEY_BYTES + 1)

@@ -108,8 +108,9 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
 
 
 def is_changed(folder: Path) -> bool:
-    """Whether a folder's card is somebody's own by now."""
-    return _changed_card(folder) is not None
+    """Whether the card of a folder that `write` has just written is somebody's own by now."""
+    known = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)["card"]["digest"]
+    return bool(known != _digest((folder / CARD).read_bytes().decode()))
 
 
 def _changed_card(folder: Path) -> tuple[str, io.Json] | None:
@@ -127,8 +128,8 @@ def _changed_card(folder: Path) -> tuple[str, io.Json] | None:
     own = isinstance(known, dict) and origin.is_signed(f"card {known.get('digest')}", known.get("mark"))
     if not own or any(each.is_symlink() for each in folder.iterdir()):
         raise GanvasError(
-            f"{folder} holds files that no export of yours wrote (or one of an earlier version), and they would be replaced. "
-            "Remove it, or give another --out."
+            f"{folder} holds files that no export of yours wrote (or one of an earlier version, or while GANVAS_CACHE could not "
+            "be written), and they would be replaced. Remove it, or give another --out."
         )
     path = folder / CARD
     if not path.is_file():

@@ -6,7 +6,7 @@ One module a toolkit. A file is read by `ganvas.inert`, which runs nothing; what
 
 from ganvas.importers import autoencoders, biggan, lightweight, lucidrains, r3gan, stylegan2, stylegan3
 from ganvas.importers.base import Imported, Importer, importers
-from ganvas.importers.opening import SUFFIXES, find, open_file, recognise
+from ganvas.importers.opening import SUFFIXES, find, open_file, read_with, recognise
 
 __all__ = [
     "SUFFIXES",
@@ -20,6 +20,7 @@ __all__ = [
     "lucidrains",
     "open_file",
     "r3gan",
+    "read_with",
     "recognise",
     "stylegan2",
     "stylegan3",

@@ -9,13 +9,16 @@ from ganvas import inert, io
 from ganvas.errors import GanvasError
 from ganvas.importers.base import Imported, importers
 from ganvas.importers.unsupported import unsupported
+from ganvas.runs import check_beside
 
 SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", DIFFUSERS, "diffusion_pytorch_model.bin")
 """What Hugging Face calls the weights beside a config.json."""
-HALVES = {"encoder": "taesd_encoder.safetensors", "decoder": "taesd_decoder.safetensors"}
-"""The two files of TAESD, as its author calls them."""
+HALVES = {"decoder": "taesd_decoder.safetensors", "encoder": "taesd_encoder.safetensors"}
+"""The two files of TAESD, as its author calls them: what draws, and what lies beside it."""
+CONFIGS = ("config.json", ".config.json")
+"""What toolkits keep beside weights; pickles hold their own."""
 
 
 def find(path: Path) -> Path | None:
@@ -40,11 +43,22 @@ def find(path: Path) -> Path | None:
     return path if path.suffix.lower() in SUFFIXES else None
 
 
+def read_with(path: Path) -> list[Path]:
+    """The file of another toolkit that holds its generator, and what is read beside it."""
+    if path.suffix.lower() in (".pkl", ".pickle"):
+        return [path]
+    names = (*HALVES.values(), *CONFIGS) if path.name in HALVES.values() else (path.name, *CONFIGS)
+    return [path.with_name(name) for name in names if path.with_name(name).exists()] or [path]
+
+
 def open_file(path: Path) -> Imported:
     """What is in a file of another toolkit, read without running anything that it names.
 
-    Raises `GanvasError` for a damaged file, and as `recognise`.
+    Raises `GanvasError` for a damaged file, for a link beside it that leads out of its folder, and as `recognise`.
     """
+    first, *others = read_with(path)
+    for each in others:
+        check_beside(each, first)
     content: Any
     if path.name in HALVES.values():
         content = _both(path.parent)

@@ -266,16 +266,14 @@ def read_scores(path: Path) -> tuple[list[int], Tensor]:
 
     The numbers count the samples of `ganvas sample MODEL --seed S` from 0, row by row in its grid.
     """
+    text = io.read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             found = io.parse_json(text, "it").items()
             pairs = [(int(number), float(score)) for number, score in found]
         else:
             lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
             pairs = [(int(number), float(score)) for number, score in (line.split(",") for line in lines)]
-    except OSError as error:
-        raise GanvasError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, TypeError, AttributeError, OverflowError, GanvasError) as error:
         raise GanvasError(
             f'{path} holds no scores ({error}). Write lines like 12,1 (sample number, score), or JSON {{"12": 1}}.'

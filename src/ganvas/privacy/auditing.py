@@ -1,6 +1,7 @@
 """What a generator gives away of its training data: copies, membership, extraction, each beside a planted control."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -481,8 +482,10 @@ def _halves(unseen: Dataset, seed: int) -> tuple[Tensor, Tensor]:
 
 def _among(rows: Tensor, others: Tensor) -> int:
     """How many of the rows (n, D) are exactly one of the others (m, D)."""
-    known = {_mark(row) for row in others}
-    return sum(_mark(row) in known for row in rows)
+    asked = Counter(map(_mark, rows))
+    # Part by part: a tensor that is walked through becomes as many objects as it has rows, all at once.
+    there = {mark for part in others.split(arrays.BLOCK) for mark in map(_mark, part) if mark in asked}
+    return sum(asked[mark] for mark in there)
 
 
 def _mark(sample: Tensor) -> bytes:

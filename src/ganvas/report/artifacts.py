@@ -15,7 +15,7 @@ from ganvas import io, pictures
 from ganvas.data.decode import decode
 from ganvas.errors import GanvasError, printable
 from ganvas.metrics import Evaluation, Row
-from ganvas.metrics.rows import rows_among
+from ganvas.metrics.rows import cells, rows_among
 from ganvas.runs import Run, is_own, trained_beyond
 
 AUDIT = "audit.json"
@@ -175,14 +175,11 @@ def section(run: Run) -> list[str]:
         f"<p>{last.n:,} samples ({how}) at {last.kimg or 0:,.1f} kimg against {last.reference_n:,} of "
         f"{html.escape(last.reference)} ({html.escape(last.fingerprint)}); features {html.escape(last.extractor)}, resize "
         f"{html.escape(last.resize)}. The floor is what held-out real samples score.</p>",
-        "<table><tr><th>metric<th>value<th>±<th>floor<th>better</tr>",
+        "<table>",
     ]
-    for row in shown.values():
-        error = "" if row.error is None else f"{row.error:.2g}"
-        floor = "" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
-        parts.append(
-            f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{html.escape(row.better)}</tr>"
-        )
+    heads, lines = cells(list(shown.values()))
+    parts.append("<tr>" + "".join(f"<th>{html.escape(each)}" for each in heads) + "</tr>")
+    parts += ["<tr>" + "".join(f"<td>{html.escape(each)}" for each in line) + "</tr>" for line in lines]
     return [*parts, "</table>"]
 
 

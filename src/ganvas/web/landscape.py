@@ -44,7 +44,13 @@ class Landscape:
     """(n, F) of the samples, to place other pictures by."""
 
     def at(self, features: Tensor) -> Tensor:
-        """Places (k, 2) of pictures by their features (k, F): among the nearest samples."""
+        """Places (k, 2) of pictures by their features (k, F): among the nearest samples.
+
+        None, (0, 2), of features of another number: coarse pictures of a snapshot that was opened while the machine was less busy
+        than before, or busier, may have another side (`Renderer._pace`).
+        """
+        if features.shape[1] != self.features.shape[1]:
+            return features.new_empty(0, 2)
         return _among(features, self.features, self.places)
 
 

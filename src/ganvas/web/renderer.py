@@ -103,8 +103,13 @@ REMEMBERED = 2**25
 IMPORTED = (
     "sklearn.manifold", "sklearn.gaussian_process", "sklearn.linear_model", "sklearn.mixture", "sklearn.model_selection",
     "scipy.interpolate", "matplotlib.backends.backend_agg", "matplotlib.figure",
+    "torch._decomp.decompositions_for_jvp",
 )  # fmt: skip
-"""Slow to import, and in circles: of two threads that begin with different ones of a circle, one gets half a module."""
+"""Slow to import, and in circles: of two threads that begin with different ones of a circle, one gets half a module.
+
+The last is what the first Jacobian imports. It parses the sources of formulas, and pages parse literals: CPython up to 3.11.7
+counts the depth of all threads together (gh-106905), and a page that opened meanwhile ended in a SystemError.
+"""
 LONGEST_SPELLED = 200
 """Letters of an attribute in the name of a file."""
 REST = 0.5

@@ -155,6 +155,9 @@ def build(page: Page) -> None:
             way = await page.aside(places)
             if rests() and shown["map"] is found:  # else the next way, or map, may be there already
                 shown["way"] = way
+                if not way:
+                    words.set_text("the map is of pictures of another size: without your way")
+                    redraw.set_visibility(True)
                 if "chart" in shown:
                     where()
 
