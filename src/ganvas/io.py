@@ -310,12 +310,15 @@ def _read_bytes(path: Path, longest: int) -> bytes:
 
 
 def read_text(path: Path, *, longest: int = LONGEST) -> str:
-    """A file of text; raises `GanvasError` when it is missing, is no text, or has more than `longest` bytes."""
+    """A file of text, without the mark that spreadsheets begin one with.
+
+    Raises `GanvasError` when it is missing, is no text in UTF-8, or has more than `longest` bytes.
+    """
     content = _read_bytes(path, longest)
     if len(content) > longest:
         raise GanvasError(f"{path} has more than {longest:,} bytes, which are read at most.")
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise GanvasError(f"{path} is no text in UTF-8.") from error
 

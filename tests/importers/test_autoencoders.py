@@ -325,7 +325,7 @@ def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None
     torch.testing.assert_close(model.generator(z), drawn, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["config.json", "taesd_encoder.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "taesd_encoder.safetensors", "taesd_decoder.safetensors"])
 def test_nothing_beside_a_file_is_opened_through_a_link_that_leads_out(tmp_path: Path, name: str) -> None:
     """An encoder elsewhere on this machine stood in what was written, and would have gone out with it."""
     mine, theirs, blobs = tmp_path / "mine", tmp_path / "theirs", tmp_path / "hub" / "blobs"

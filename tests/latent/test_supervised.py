@@ -218,6 +218,8 @@ def test_scores_are_a_file_of_text_with_an_end(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(GanvasError, match=message):
             read_scores(tmp_path / f"{name}.csv")
+    (tmp_path / "excel.csv").write_text("0,1\n7,0\n", encoding="utf-8-sig")
+    assert read_scores(tmp_path / "excel.csv")[0] == [0, 7]
 
 
 def test_more_scores_than_there_is_room_for_are_refused(
@@ -281,6 +283,9 @@ def test_arithmetic_of_samples_and_classes(tmp_path: Path, capsys: pytest.Captur
         arithmetic(w, "Dressing - 3")
     with pytest.raises(GanvasError, match="spaces around the signs"):
         arithmetic(w, "1 + ")
+    for number in ("9" * 12, "1" * 5000):  # more digits than Python reads
+        with pytest.raises(GanvasError, match="Samples are numbered from 0"):
+            arithmetic(w, f"{number} - 1")
     out = tmp_path / "a.png"
     assert (
         main(

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -602,6 +603,11 @@ def test_a_run_in_progress_is_followed(
         assert browser.errors() == []
         browser.open(url)  # a page that has known the newest alone
         browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")
+        # Another run of its number and name: the page went on with that one, whatever it was of, without a word.
+        run.path.rename(tmp_path / "moved")
+        shutil.copytree(tmp_path / "moved", run.path)
+        browser.tab("Training")
+        browser.wait(lambda: "was moved or removed" in browser.text("training-words"))
 
 
 def test_what_is_of_one_snapshot_stays_with_it(

@@ -1,5 +1,6 @@
 """From a path to what another toolkit left there."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ def open_file(path: Path) -> Imported:
 
     Raises `GanvasError` for a damaged file, for a link beside it that leads out of its folder, and as `recognise`.
     """
-    first, *others = read_with(path)
-    for each in others:
-        check_beside(each, first)
+    together = read_with(path)
+    halves = [each for each in together if each.name in HALVES.values()] or together[:1]
+    for each, half in product(together, halves):
+        check_beside(each, half)
     content: Any
     if path.name in HALVES.values():
         content = _both(path.parent)

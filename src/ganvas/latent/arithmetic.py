@@ -80,9 +80,11 @@ def _class(space: LatentSpace, name: str) -> int:
 
 
 def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:
-    numbers = {name: int(name) for name in names if name.isdecimal()}
-    if numbers and max(numbers.values()) >= MOST:
-        raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {max(numbers.values())}.")
+    digits = [name for name in names if name.isdecimal()]
+    # Python reads no number of more than 4,300 digits.
+    if large := next((name for name in digits if len(name) > 20 or int(name) >= MOST), None):
+        raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {large[:40]}.")
+    numbers = {name: int(name) for name in digits}
     found = {name: space.at([number], seed)[0] for name, number in numbers.items()}
     classes = [name for name in names if name not in numbers]
     if classes and space.model.generator.num_classes:

@@ -169,7 +169,7 @@ def open_attribute(name: str, model: Model) -> Attribute:
     wanted, names = name.removeprefix("class:"), class_names(model)
     if wanted in names:
         index = names.index(wanted)
-    elif wanted.isdecimal() and int(wanted) < judge.network.head.out_features:
+    elif wanted.isdecimal() and len(wanted) < 10 and int(wanted) < judge.network.head.out_features:
         index = int(wanted)
     else:
         raise GanvasError(

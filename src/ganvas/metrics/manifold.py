@@ -95,7 +95,7 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
             realism = squares.clamp_min_(1e-30).reciprocal_().mul_(for_precision).max(1).values
             yield near_real, inside.sum(1).double() / k_density, realism
 
-    near_real, balls, realism = _joined(of_fakes(), x.device)
+    near_real, balls, realism = _joined(of_fakes(), x)
     return Neighbourhood(
         near_real=near_real,
         near_fake=dist.total(near_fake),
@@ -105,9 +105,19 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
     )
 
 
-def _joined(blocks: Iterable[tuple[Tensor, ...]], device: torch.device) -> tuple[Tensor, ...]:
-    """The columns of all processes' blocks."""
-    return tuple(torch.cat(column).to(device) for column in zip(*dist.collect(blocks), strict=True))
+def _joined(blocks: Iterable[tuple[Tensor, ...]], like: Tensor) -> tuple[Tensor, ...]:
+    """The columns of all processes' blocks, as long as those `like` (N, ...).
+
+    Each of one piece from the start: a little tensor kept from each block leaves a hole where its distances were, gigabytes
+    in all.
+    """
+    columns, done = tuple[Tensor, ...](), 0
+    for block in dist.collect(blocks):
+        columns = columns or tuple(part.new_empty(len(like), device=like.device) for part in block)
+        for column, part in zip(columns, block, strict=True):
+            column[done : done + len(part)] = part
+        done += len(block[0])
+    return columns
 
 
 def nearest_squares(x: Tensor, k: int) -> Tensor:
@@ -162,7 +172,7 @@ def nearest_distances(
             apart = torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1)
             yield torch.where(least.isinf(), least.to(apart), apart), nearest
 
-    distances, which = _joined(found(), queries.device)
+    distances, which = _joined(found(), queries)
     return distances, which
 
 

@@ -49,6 +49,7 @@ def build(page: Page) -> None:
             words.set_text(f"This run cannot be read: {type(error).__name__}: {error}")
 
     async def show() -> None:
+        folder.check_home()  # another run of its number may lie there since
         # Read when it has changed alone: every page looks, and a run from anybody may have 64 MiB of them.
         file = _written(folder.path / "stats.jsonl")
         stats = [] if file == seen["file"] else await page.aside(folder.stats)
