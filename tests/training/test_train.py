@@ -57,6 +57,33 @@ def test_what_a_run_leaves_behind(tiny_train: Train) -> None:
     assert "budget" in log
 
 
+def test_what_a_run_tells_to_type_works(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Own pictures without a network that sees them, and a table of which too few windows are held out."""
+    monkeypatch.setattr("ganvas.networks.efficientnet.installed", lambda: False)
+
+    def told(data: str, **options: Any) -> tuple[Path, str]:
+        path = tiny_train(data, report=True, kimg=0.032, **options).run.path
+        return path, (path / "log.txt").read_text()
+
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 256, (200, 8, 8), np.uint8))
+    path, log = told(str(tmp_path / "mine.npy"))
+    assert f"Go on: ganvas explore {path}, ganvas eval {path} --extractor pyramid\n" in log
+    assert main(["eval", str(path), "--extractor", "pyramid", "--n", "50", "--metrics", "frechet"]) == 0
+    path, log = told("digits")
+    assert log.endswith(f"ganvas eval {path}\n")
+    table = tmp_path / "shop.csv"
+    table.write_text("a\n" + "".join(f"{i % 7}\n" for i in range(120)))
+    run = ganvas.train(
+        str(table), kimg=0.032, batch=16, device="cpu", out=tmp_path / "runs", quiet=True, settings={}
+    ).run
+    log = (run.path / "log.txt").read_text()
+    assert "ganvas eval will not measure this run. shop has" in log
+    assert log.endswith(f"Go on: ganvas explore {run.path}\n")
+    assert main(["eval", str(run.path)]) == 2
+
+
 def test_no_line_of_statistics_is_of_a_step_or_two(tiny_train: Callable[..., Result]) -> None:
     """Losses of 62 steps and, at the monitor's 125th, of one looked like spikes in the report."""
     settings = {"training.log_kimg": 0.1, "training.monitor_kimg": 0.2}

@@ -4,7 +4,9 @@ import math
 
 from ganvas.config import Config
 from ganvas.data import Dataset
+from ganvas.errors import GanvasError
 from ganvas.features.select import how_many
+from ganvas.metrics.evaluate import how_to_measure
 from ganvas.presets import presets
 from ganvas.training.method import methods
 from ganvas.training.resolve import EACH_NUMBER, batch_of, wide
@@ -16,7 +18,7 @@ USUAL_KIMG = 500
 
 
 def hints(config: Config, dataset: Dataset) -> list[str]:
-    """Lines about classes that cannot be learnt and about few images; none for data without such a thing."""
+    """Lines about classes that cannot be learnt, few images and too few series; none for data without such a thing."""
     train, _ = dataset.split(config.data.holdout, config.data.fold)
     count = how_many(train, config.data.select)
     lines = []
@@ -26,6 +28,10 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
             f"No image of {len(empty):,} of {train.num_classes:,} classes is trained on: {shown}. "
             f"{'It' if len(empty) == 1 else 'They'} cannot be learnt."
         )
+    try:
+        how_to_measure(dataset, config.data)
+    except GanvasError as error:
+        lines.append(f"ganvas eval will not measure this run. {error}")
     plays = methods.get(config.method.name).takes_recipes  # whatever else trains takes no augmentation
     usual = presets.get(config.preset).training.batch if config.preset in presets else 0
     if dataset.series is not None and config.training.batch == batch_of(usual, dataset) < usual:
