@@ -37,7 +37,7 @@ from ganvas.model import SHOWN, Model, is_packaged
 from ganvas.model_data import CHANGED, config_for, has_changed, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
-from ganvas.runs import is_run
+from ganvas.runs import is_run, runs_near
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -475,8 +475,8 @@ def open_fakes(
         return load(path, device=device, critic=critic), None, str(fake)
     if not path.exists():
         raise GanvasError(
-            f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a model's file, or images as a "
-            "folder, .zip, .npy or .npz."
+            f"No model or images at {str(fake)!r}.{runs_near(path)} Give a run or snapshot folder, a model's file, or images as "
+            "a folder, .zip, .npy or .npz."
         )
     return None, load_dataset(size.of(str(fake))), str(fake)
 
