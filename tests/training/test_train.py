@@ -4,6 +4,8 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ganvas.errors import GanvasError, TrainingError
 from ganvas.runs import open_run
 from ganvas.training import Result
 from ganvas.training.gan import GanMethod
+from ganvas.training.hints import too_long
 from ganvas.training.loop import Loop
 from tests.conftest import TINY, same_tensors
 
@@ -82,6 +85,27 @@ def test_what_a_run_tells_to_type_works(
     assert "ganvas eval will not measure this run. shop has" in log
     assert log.endswith(f"Go on: ganvas explore {run.path}\n")
     assert main(["eval", str(run.path)]) == 2
+
+
+def test_a_budget_of_hours_is_told_of_when_it_begins(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """600 kimg of 128 px are ten hours of two cores, of which nothing was said."""
+    config, small = training.plan("digits", kimg=600, device="cpu")
+    large = replace(small, shape=(3, 128, 128))
+    assert too_long(config, large, 600_000, 20) == (
+        "At 20 samples a second its budget takes about 8.3 h more. Quicker: --minutes 60, or --resolution 32."
+    )
+    assert too_long(config, small, 600_000, 20).endswith(" --minutes 60.")
+    assert not too_long(config, large, 600_000, 84)
+
+    def log() -> str:
+        return (tiny_train(kimg=0.128).run.path / "log.txt").read_text()
+
+    assert "its budget takes" not in log()
+    monkeypatch.setattr("ganvas.training.loop.FIRST", 0.0)
+    monkeypatch.setattr(import_module("ganvas.training.hints"), "LONG", 0.0)
+    assert log().count("samples a second its budget takes about") == 1
 
 
 def test_no_line_of_statistics_is_of_a_step_or_two(tiny_train: Callable[..., Result]) -> None:

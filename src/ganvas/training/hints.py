@@ -8,6 +8,7 @@ from ganvas.errors import GanvasError
 from ganvas.features.select import how_many
 from ganvas.metrics.evaluate import how_to_measure
 from ganvas.presets import presets
+from ganvas.training.display import lasting
 from ganvas.training.method import methods
 from ganvas.training.resolve import EACH_NUMBER, batch_of, wide
 
@@ -15,6 +16,20 @@ FEW = 1_000
 """Images below which the critic of an unchanged preset knows them by heart within minutes (Karras et al. 2020, figure 1)."""
 USUAL_KIMG = 500
 """Shortest run of docs/presets.md that draws what one recognises, from few pictures."""
+
+LONG = 7200.0
+"""Seconds of a training that are told of when it has begun."""
+SMALL = 32
+"""Pixels of a side that a CPU trains on in an hour."""
+
+
+def too_long(config: Config, dataset: Dataset, left: float, speed: float) -> str:
+    """About how long it takes to see so many more samples at so many a second, and what is quicker; empty where that is soon."""
+    if left < LONG * speed:
+        return ""
+    large = dataset.is_images and max(dataset.shape[1:]) > SMALL
+    smaller = f", or --resolution {SMALL}" if large else ""
+    return f"At {speed:.3g} samples a second its budget takes about {lasting(left / speed)} more. Quicker: --minutes 60{smaller}."
 
 
 def hints(config: Config, dataset: Dataset) -> list[str]:
