@@ -108,8 +108,6 @@ def run(
             # A sampler has one stream of random numbers from its first sample to its last: one process draws.
             with dist.turn():
                 if is_first:
-                    from ganvas.sampling.base import each_costs
-
                     chosen, mark = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model, mark)
                     given = None if numbers is None else torch.tensor(numbers)
@@ -119,7 +117,7 @@ def run(
                         callback=lambda done, total: tell(chosen.label, done, total),
                     )  # fmt: skip
                     write([drawn.samples])
-                    words = f", {chosen.label}: {each_costs(drawn.cost)}"
+                    words = f", {chosen.label}: {drawn.costs}"
                     about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
                     if judge is not None:
                         about["log_ratio"] = float(drawn.log_ratio.mean())

@@ -85,6 +85,11 @@ class Drawn:
     info: Mapping[str, Any] = field(default_factory=dict)
     """What the sampler has to say: acceptance, step size, restarts."""
 
+    @property
+    def costs(self) -> str:
+        """The cost in words."""
+        return each_costs(self.cost)
+
 
 def each_costs(cost: float) -> str:
     """`1 run of the network a sample`, `10.5 runs ...`."""
