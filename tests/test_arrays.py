@@ -1,5 +1,7 @@
 """The door: what people have becomes the same numbers, or an error that says what to write."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +73,8 @@ def test_memory_that_must_not_be_written_stays_as_it_is() -> None:
         (torch.from_numpy(X).to_sparse(), "to_dense"),
         (torch.empty(3, 2, device="meta"), "holds no numbers"),
         (None, "expected numbers"),
-        ("rows", "expected numbers"),
+        ("rows.npy", r"x is 'rows.npy', expected numbers. A file is read before: .* numpy.load\(FILE\)"),
+        (Path("rows.npy"), "x is 'rows.npy', expected numbers"),
         (3.0, r"shape \(\)"),
         (np.zeros((0, 3)), "0 rows"),
         (np.zeros((3, 0)), r"shape \(3, 0\)"),

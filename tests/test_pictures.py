@@ -490,13 +490,13 @@ def test_a_map_names_classes_while_each_has_a_colour_of_its_own() -> None:
     def legend(count: int) -> list[str]:
         found = SimpleNamespace(
             real_places=None, places=rng.normal(size=(300, 2)), values={"class": np.arange(300.0) % count},
-            clusters=[SimpleNamespace(number=0, label=f"{'V' * 1000} 93%")], cluster_of=np.zeros(300),
+            clusters=[SimpleNamespace(number=0, label=f"93% {'V' * 1000}")], cluster_of=np.zeros(300),
         )  # fmt: skip
         axes = _scatter(cast(Any, found), ["class"], "pca", [f"{i} {'W' * 1000}" for i in range(count)]).axes[
             0
         ]
         assert sum(len(each.get_offsets()) for each in axes.collections) == 300
-        assert axes.texts[0].get_text() == f"0: {'V' * 20}… 93%"
+        assert axes.texts[0].get_text() == f"0: 93% {'V' * 19}…"
         return axes.get_legend_handles_labels()[1]
 
     assert legend(20) == [pictures.brief(f"{i} {'W' * 1000}") for i in range(20)]

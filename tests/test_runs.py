@@ -21,8 +21,10 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from ganvas import io
+from ganvas.cli import main
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
+from ganvas.metrics import evaluate
 from ganvas.model_file import load
 from ganvas.pictures import png
 from ganvas.report import artifacts
@@ -137,6 +139,28 @@ def test_who_mistypes_a_run_is_shown_those_there_are(tmp_path: Path) -> None:
             with pytest.raises(GanvasError) as error:
                 opened(wrong)
             assert f"There are: {', '.join(map(str, made[1:]))}." in str(error.value)
+
+
+def test_who_types_the_name_of_a_run_is_told_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("own", "own", "of-another"):
+        (create_run(Path("runs"), name, CONTENT).path / "log.txt").touch()
+    for typed, run in (
+        ("own", "00001-own"),
+        ("of-another", "00002-of-another"),
+        ("runs/own", "00001-own"),
+        ("00000", "00000-own"),
+        ("00000-own", "00000-own"),
+    ):
+        for opened in (open_run, load, evaluate):
+            with pytest.raises(GanvasError, match=f" Did you mean {Path('runs') / run}\\? ?"):
+                opened(typed)
+    for opened in (open_run, load, evaluate):
+        with pytest.raises(GanvasError, match=r" There are: runs.*\. ?"):
+            opened("another")
+    assert main(["eval", "own", "--snapshots"]) == 2
 
 
 def test_a_folder_without_files_is_no_snapshot(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ change a value silently (a mask, an imaginary part, a number beyond a float's di
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, brief, counted
 
 Array = np.ndarray | Tensor
 """Rows are samples. float32 stays float32, float64 and whole numbers are computed with in float64, halves in float32."""
@@ -40,6 +41,11 @@ def as_tensor(values: Any, name: str) -> Tensor:
     """
     if isinstance(values, Tensor):
         return _plain(values.detach(), name)
+    if isinstance(values, str | os.PathLike):
+        raise GanvasError(
+            f"{name} is {brief(os.fspath(values))}, expected numbers. A file is read before: a picture by "
+            "numpy.asarray(PIL.Image.open(FILE)), an array by numpy.load(FILE)."
+        )
     if isinstance(values, np.ma.MaskedArray):
         hidden = int(np.ma.getmaskarray(values).sum())
         if hidden:

@@ -161,7 +161,9 @@ def real_images_of(
             )
         rows, shares = _compared(model, found, count, seed)
         changed = f"; {found.name} {CHANGED}" if has_changed(model, found, config) else ""
-        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}{shares}{changed}"
+        part = "" if len(rows) == len(found) else f"{len(rows):,} of "
+        words = f"{part}{counted(len(found), 'image')} of {found.name}{shares}{changed}"
+        return found.take(rows)[0], words
     except GanvasError as error:
         if data:
             raise

@@ -290,7 +290,7 @@ def find_generator(path: Path) -> Path:
     if not path.exists():
         names = list(packaged())
         raise GanvasError(
-            f"No such model: {path}.{did_you_mean(str(path), names)}{runs_near(path)} "
+            f"No such model: {path}.{runs_near(path, did_you_mean(str(path), names))} "
             f"Give a run folder, a snapshot folder, a .safetensors file or a packaged model: {', '.join(names)}."
         )
     if path.suffix != ".safetensors":

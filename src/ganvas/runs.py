@@ -51,6 +51,8 @@ MOST_FIGURES, MOST_VERDICTS = 200, 50
 curve in its report."""
 LONGEST_NAME = 100
 """Characters of a figure's or a verdict's name: the plots lay all of them out."""
+RUNS = "runs"
+"""Where `ganvas train` makes them unless told otherwise."""
 SHOWN = 3
 """Runs that a message names."""
 LINGERING = 8.0
@@ -649,14 +651,20 @@ def _is_of_run(path: Path) -> bool:
         return True
 
 
-def runs_near(path: Path) -> str:
-    """`" There are a, b and c."`: the newest runs in a folder, or beside one that is not there; empty where there are none."""
+def runs_near(path: Path, otherwise: str = "") -> str:
+    """`" Did you mean runs/00003-mine?"` for the name or number of a run; else what else may have been meant, and `" There are:
+    a, b, c."`: the newest runs in a folder, or beside one that is not there. Empty where there are none."""
     folder = path if path.is_dir() else path.parent
-    with suppress(OSError):
-        runs = sorted(each for each in folder.iterdir() if (each / "log.txt").is_file() and is_run(each))
-        said = ", ".join(map(str, runs[-SHOWN:]))
-        return f" There {'are' if len(runs) > 1 else 'is'}: {said}." if runs else ""
-    return ""
+    runs: list[Path] = []
+    for place in (folder, folder / RUNS):
+        with suppress(OSError):
+            runs += sorted(each for each in place.iterdir() if (each / "log.txt").is_file() and is_run(each))
+    if not path.exists():
+        called = [each for each in runs if path.name in (each.name, *each.name.partition("-")[::2])]
+        if called:
+            return f" Did you mean {called[-1]}?"
+    said = ", ".join(map(str, runs[-SHOWN:]))
+    return otherwise + (f" There {'are' if len(runs) > 1 else 'is'}: {said}." if runs else "")
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

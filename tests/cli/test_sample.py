@@ -21,6 +21,7 @@ from ganvas.config import Config, NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.model import Model
 from ganvas.networks import build_generator
+from ganvas.sampling.base import each_costs
 from ganvas.training import Result
 
 N = 300
@@ -164,6 +165,15 @@ def test_a_grid_that_no_screen_shows_is_refused_before_a_sample_is_drawn(
     )
     assert f"--out {out.with_suffix('.npy')}" in capsys.readouterr().err
     pictures.check_out(out, 1_000_000, (1, 8, 8))
+
+
+def test_what_a_sample_costs_is_told_in_words(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--n", "1", "--truncate", "0.7", "--device", "cpu", "--out", str(tmp_path / "a.png")]
+    assert main(["sample", str(trained.run.path), *flags]) == 0
+    assert "truncate 0.7 + prior: 1 run of the network a sample)" in capsys.readouterr().out
+    assert each_costs(10.5) == "10.5 runs of the network a sample"
 
 
 def test_numbers_of_samples_are_held_to() -> None:

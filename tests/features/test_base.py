@@ -95,6 +95,26 @@ def test_names_and_what_fits_the_data(tmp_path: Path) -> None:
         assert open_extractor("auto", other, "cpu").id.startswith("efficientnet-lite0-")
 
 
+def test_what_is_refused_for_lack_of_a_classifier_names_what_works_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And says why one of that name is none: its list of those there are named it, as if there were one."""
+    monkeypatch.setattr("ganvas.networks.efficientnet.installed", lambda: False)
+    digits = load_dataset("digits")
+    small = replace(digits, items=digits.items[:, :, ::2, ::2], shape=(1, 4, 4))
+    for data, why in (
+        (small, "digits as samples of 1 x 4 x 4: the one of that name takes 1 x 8 x 8"),
+        (replace(digits, labels=None, class_names=()), "digits with these labels: the one of that name"),
+        (replace(digits, name="mine"), r"mine \(bundled, for these data at their own size: digits,"),
+    ):
+        with pytest.raises(GanvasError, match=why) as error:
+            open_extractor("auto", data, "cpu")
+        assert "--extractor pyramid" in str(error.value)
+        assert open_extractor("pyramid", data, "cpu")(data.take(torch.arange(2))[0]).features.any()
+    with pytest.raises(GanvasError, match="--extractor raw"):
+        open_extractor("classifier", load_dataset("toy:ring8"), "cpu")
+
+
 def test_the_pyramid_in_numbers() -> None:
     """Level 51 of 255 everywhere has no detail: a grey level at each scale. A checkerboard of 0 and 255 has half of all range
     around its mean at the finest scale, and none at the next ones."""

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ganvas.latent import open_space, paths
 from ganvas.latent.attributes import Attribute
 from ganvas.latent.paths import pyramid, small_pyramid
 from ganvas.model_data import classifier_of
+from ganvas.training import Result
 from tests.conftest import series_model
 from tests.held import Held, is_picture
 
@@ -52,6 +54,18 @@ def test_modes_holes_and_what_is_too_rare() -> None:
     assert found.real_places is not None
     assert len(found.real_places) == 400
     assert found.dimension == pytest.approx(2, abs=0.5)
+
+
+def test_clusters_of_digits_are_not_told_by_numbers_alone(trained: Result) -> None:
+    """`cluster 4: 1 95%, with 26%` was the number of a cluster, a class and two shares."""
+    found = maps.draw_map(open_space(ganvas.load(trained.run.path)), 100, "pca")
+    for cluster in found.clusters:
+        assert re.fullmatch(r"\d+% class \d", cluster.label)
+        assert maps.called(cluster) == f"cluster {cluster.number} ({cluster.label})"
+    one = r"cluster \d+ \(\d+% class \d\) with \d+%"
+    assert re.match(rf"Modes: \d+ clusters, from {one} to {one} of the samples\.$", found.words[0])
+    labels = [each.get_text() for each in _scatter(found, ["class"], "pca", ["0"]).axes[0].texts]
+    assert labels == [f"{each.number}: {each.label}" for each in found.clusters]
 
 
 def four_corners(n: int, seed: int) -> Tensor:
@@ -257,7 +271,7 @@ def test_what_there_is_to_color_by_is_known_before_a_map_is_drawn(
 def test_labels_of_near_clusters_lie_apart(apart: float) -> None:
     """Fifteen clusters at one place or near each other: every label is read whole, within the picture."""
     random = np.random.default_rng(0)
-    clusters = tuple(maps.Cluster(i, 1 / 15, None, (i,), (i,), "T-shirt/top 55%") for i in range(15))
+    clusters = tuple(maps.Cluster(i, 1 / 15, None, (i,), (i,), "55% T-shirt/top") for i in range(15))
     cluster_of = np.arange(60) % 15
     places = np.repeat([[0.0, 0.0], [1, 1]], [58, 2], axis=0)
     places[:58] += apart * random.normal(size=(15, 2))[cluster_of[:58]]
@@ -278,7 +292,7 @@ def test_labels_of_near_clusters_lie_apart(apart: float) -> None:
         frame = axes.get_window_extent(renderer)
         assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
         assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
-        assert {label.get_text() for label in labels} == {f"{i}: T-shirt/top 55%" for i in range(15)}
+        assert {label.get_text() for label in labels} == {f"{i}: 55% T-shirt/top" for i in range(15)}
 
 
 def test_a_label_alone_stays_at_its_place() -> None:

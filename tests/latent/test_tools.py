@@ -98,6 +98,7 @@ def test_reprs_are_short_and_pictures_are_shown(model: ganvas.Model) -> None:
         assert "tensor(" not in repr(each)
         assert len(repr(each)) < 700
     assert isinstance(direction, Direction)
+    assert repr(inverted) == f"Inversion(1 target, residual {float(inverted.residual):.3g})"
     assert "\n" not in repr(model)
     shown = model._repr_html_()
     assert "data:image/webp;base64," in shown

@@ -91,6 +91,16 @@ def test_where_statistics_are_far_apart_it_says_how_far_it_is(
     assert [line.split()[1] for line in said.splitlines()] == ["0.0", "1.5", "3.0", "4.5", "6.0"]
 
 
+def test_lines_say_how_much_time_is_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tenth is there when a run is gone on with, and a hundredth more after each minute."""
+    with Display() as display:
+        for minute in (0, 1, 2, 85, 90):
+            clock.now = 1000 + 60 * minute
+            display.alive(1.0, 0.1 + 0.01 * minute)
+    ends = [line.partition("kimg")[2].strip() for line in capsys.readouterr().err.splitlines()]
+    assert ends == ["", "89 min left", "88 min left", "5 min left", ""]
+
+
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
 def test_a_reader_that_goes_ends_no_training(
     number: int, clock: Clock, monkeypatch: pytest.MonkeyPatch

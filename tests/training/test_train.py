@@ -4,6 +4,8 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ganvas.errors import GanvasError, TrainingError
 from ganvas.runs import open_run
 from ganvas.training import Result
 from ganvas.training.gan import GanMethod
+from ganvas.training.hints import too_long
 from ganvas.training.loop import Loop
 from tests.conftest import TINY, same_tensors
 
@@ -55,6 +58,54 @@ def test_what_a_run_leaves_behind(tiny_train: Train) -> None:
     log = (path / "log.txt").read_text()
     assert "1,617 samples of 1 x 8 x 8" in log
     assert "budget" in log
+
+
+def test_what_a_run_tells_to_type_works(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Own pictures without a network that sees them, and a table of which too few windows are held out."""
+    monkeypatch.setattr("ganvas.networks.efficientnet.installed", lambda: False)
+
+    def told(data: str, **options: Any) -> tuple[Path, str]:
+        path = tiny_train(data, report=True, kimg=0.032, **options).run.path
+        return path, (path / "log.txt").read_text()
+
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 256, (200, 8, 8), np.uint8))
+    path, log = told(str(tmp_path / "mine.npy"))
+    assert f"Go on: ganvas explore {path}, ganvas eval {path} --extractor pyramid\n" in log
+    assert main(["eval", str(path), "--extractor", "pyramid", "--n", "50", "--metrics", "frechet"]) == 0
+    path, log = told("digits")
+    assert log.endswith(f"ganvas eval {path}\n")
+    table = tmp_path / "shop.csv"
+    table.write_text("a\n" + "".join(f"{i % 7}\n" for i in range(120)))
+    run = ganvas.train(
+        str(table), kimg=0.032, batch=16, device="cpu", out=tmp_path / "runs", quiet=True, settings={}
+    ).run
+    log = (run.path / "log.txt").read_text()
+    assert "ganvas eval will not measure this run. shop has" in log
+    assert log.endswith(f"Go on: ganvas explore {run.path}\n")
+    assert main(["eval", str(run.path)]) == 2
+
+
+def test_a_budget_of_hours_is_told_of_when_it_begins(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """600 kimg of 128 px are ten hours of two cores, of which nothing was said."""
+    config, small = training.plan("digits", kimg=600, device="cpu")
+    large = replace(small, shape=(3, 128, 128))
+    assert too_long(config, large, 600_000, 20) == (
+        "At 20 samples a second its budget takes about 8.3 h more. Quicker: --minutes 60, or --resolution 32."
+    )
+    assert too_long(config, small, 600_000, 20).endswith(" --minutes 60.")
+    assert not too_long(config, large, 600_000, 84)
+
+    def log() -> str:
+        return (tiny_train(kimg=0.128).run.path / "log.txt").read_text()
+
+    assert "its budget takes" not in log()
+    monkeypatch.setattr("ganvas.training.loop.FIRST", 0.0)
+    monkeypatch.setattr(import_module("ganvas.training.hints"), "LONG", 0.0)
+    assert log().count("samples a second its budget takes about") == 1
 
 
 def test_no_line_of_statistics_is_of_a_step_or_two(tiny_train: Callable[..., Result]) -> None:

@@ -275,10 +275,11 @@ def test_samplers_draw_states(fashion: Renderer) -> None:
     assert sum(x for x in better if x is not None) > sum(x for x in plain if x is not None)
 
 
-def test_what_a_model_lacks_is_said(small: Renderer) -> None:
-    with pytest.raises(GanvasError, match="ganvas calibrate"):
+def test_what_a_model_lacks_is_said(small: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GanvasError, match=r"ratio=ganvas\.fit_ratio"):
         small.drawn_by("budget", 1)
-    with pytest.raises(GanvasError, match="ganvas calibrate"):
+    monkeypatch.setattr(small.model, "path", Path("runs/00000-mine"))
+    with pytest.raises(GanvasError, match=r"Repair follows .* Run: ganvas calibrate runs.00000-mine$"):
         small.repaired(State())
     with pytest.raises(GanvasError, match="this model has w, z"):
         small.draw([State(base=pack(torch.ones(8)), space="layers:3")])

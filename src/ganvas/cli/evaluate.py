@@ -60,11 +60,11 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.metrics import evaluate
     from ganvas.metrics.rows import read_rows
-    from ganvas.runs import is_run, open_run
+    from ganvas.runs import is_run, open_run, runs_near
 
     of_run = is_run(samples)
     if snapshots and not of_run:
-        raise GanvasError(f"--snapshots wants a run folder; {samples} is none.")
+        raise GanvasError(f"--snapshots wants a run folder; {samples} is none.{runs_near(samples)}")
     before = read_rows(against) if against else []
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
     if out is not None:

@@ -181,7 +181,6 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
     from matplotlib.figure import Figure
 
     from ganvas import pictures
-    from ganvas.latent.map import called
 
     figure = Figure(figsize=(8.5 * len(shown), 7), dpi=100)
     labels: list[Annotation] = []
@@ -219,8 +218,9 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
             )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
-            words, _, share = called(cluster).rpartition(" ")  # of long ones the share stays
-            label = f"{pictures.brief(words)} {pictures.brief(share)}".strip()
+            label = (
+                f"{cluster.number}: {pictures.brief(cluster.label)}" if cluster.label else str(cluster.number)
+            )
             head = axes.annotate(
                 label, middle, (0, 0), textcoords="offset points", ha="center", va="center",
                 fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0}, arrowprops=pictures.LEADER,

@@ -117,7 +117,7 @@ def run(
                         callback=lambda done, total: tell(chosen.label, done, total),
                     )  # fmt: skip
                     write([drawn.samples])
-                    words = f", {chosen.label}: {drawn.cost:.3g} runs of the network a sample"
+                    words = f", {chosen.label}: {drawn.costs}"
                     about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
                     if judge is not None:
                         about["log_ratio"] = float(drawn.log_ratio.mean())

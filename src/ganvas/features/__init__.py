@@ -33,6 +33,7 @@ __all__ = [
     "inception",
     "moments",
     "open_extractor",
+    "suited",
 ]
 
 Choice = str | os.PathLike[str] | Extractor | nn.Module | Callable[[Tensor], Tensor]
@@ -72,7 +73,7 @@ def _open(choice: Choice, dataset: Dataset | None, where: torch.device, guide: s
         return Wrapped(choice, where)
     name = os.fspath(choice)
     if name in ("auto", "classifier"):
-        name = _suited(name, dataset, guide)
+        name = suited(name, dataset, guide)
     path = Path(name)
     # Names come first: nobody has named the file of a stranger that is called so in the current folder.
     if name in extractors or not (path.suffix in (".safetensors", ".pth") or path.is_file()):
@@ -82,7 +83,8 @@ def _open(choice: Choice, dataset: Dataset | None, where: torch.device, guide: s
     return classifier.load(path, where)
 
 
-def _suited(name: str, dataset: Dataset | None, guide: str) -> str:
+def suited(name: str, dataset: Dataset | None, guide: str = "") -> str:
+    """The extractor that `auto` or `classifier` stands for; raises `GanvasError` where there is none. Nothing is opened."""
     if dataset is not None and not dataset.is_images and name == "auto":
         return "raw"
     if (
@@ -93,10 +95,20 @@ def _suited(name: str, dataset: Dataset | None, guide: str) -> str:
         return f"classifier-{dataset.name}"
     if name == "auto" and lite0.installed():
         return "pyramid" if guide == "efficientnet-lite0" else "efficientnet-lite0"
-    data = dataset.name if dataset is not None else "this data"
+    ready = "pyramid" if dataset is None or dataset.is_images else "raw"
     raise GanvasError(
-        f"There is no bundled classifier for {data} (bundled, for these data at their own size: "
-        f"{', '.join(classifier.bundled())}). "
-        f"Install ImageNet features with {install('features')}, train your own with "
-        "ganvas extractor train DATA, or name one: ganvas list extractors."
+        f"{_unknown(dataset)} --extractor {ready}, where a command takes it, needs nothing more. Or install ImageNet features "
+        f"with {install('features')}, train your own with ganvas extractor train DATA, or name one: ganvas list extractors."
     )
+
+
+def _unknown(dataset: Dataset | None) -> str:
+    """That no bundled classifier knows the data, and why where one has their name."""
+    name = "this data" if dataset is None else dataset.name
+    there = f"There is no bundled classifier for {name}"
+    if dataset is None or name not in classifier.bundled():
+        return f"{there} (bundled, for these data at their own size: {', '.join(classifier.bundled())})."
+    mine, known = (" x ".join(map(str, each)) for each in (dataset.shape, classifier.shape_of(name)))
+    if mine != known:
+        return f"{there} as samples of {mine}: the one of that name takes {known}, their own size."
+    return f"{there} with these labels: the one of that name is for the classes of {name} itself."

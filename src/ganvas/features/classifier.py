@@ -343,6 +343,11 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 
 
+def shape_of(name: str) -> Shape:
+    """What the bundled classifier called `name` takes."""
+    return tuple(io.read_header(FOLDER / f"{name}.safetensors")["shape"])
+
+
 def knows(name: str, shape: Shape, class_names: Sequence[str]) -> bool:
     """True when the bundled classifier called `name` was made for such data, and not for a namesake.
 

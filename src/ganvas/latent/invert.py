@@ -40,26 +40,34 @@ TRIED = 64
 """Classes that are each tried for a target whose point is known; of more, that of the nearest typical sample is taken."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inversion:
     """What was found for n targets."""
 
-    points: Tensor = field(repr=False)
+    points: Tensor
     """(n, *shape) of the space: the best of the restarts."""
-    drawn: Tensor = field(repr=False)
+    drawn: Tensor
     """Float samples of these points (n, C, H, W)."""
-    residual: Tensor = field(repr=False)
+    residual: Tensor
     """Feature distance to the target, over the mean distance of two samples of the generator (n,)."""
-    ambiguity: Tensor = field(repr=False)
+    ambiguity: Tensor
     """How far the restarts' answers lie apart, in the same unit: large where the target does not decide (n,)."""
-    typicality: Tensor = field(repr=False)
+    typicality: Tensor
     """Of the points (n,)."""
-    labels: Tensor | None = field(default=None, repr=False)
+    labels: Tensor | None = None
     """Classes that the points are decoded with (n,), of conditional generators."""
     notes: tuple[str, ...] = ()
     """What went otherwise than asked, in words."""
-    tuned: Model | None = field(default=None, repr=False)
+    tuned: Model | None = None
     """The model whose generator was tuned to draw the targets; None where it was left as it is."""
+
+    def __repr__(self) -> str:
+        """How many, and how near they came."""
+        found = [each for each in self.residual.tolist() if math.isfinite(each)]
+        near = f", residual {min(found):.3g} to {max(found):.3g}" if found else ""
+        near = f", residual {found[0]:.3g}" if len(found) == 1 else near
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"Inversion({counted(len(self.points), 'target')}{near}{notes})"
 
 
 @dataclass(frozen=True)

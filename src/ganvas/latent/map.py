@@ -64,7 +64,7 @@ class Cluster:
     extreme: tuple[int, ...]
     """Its samples furthest from their neighbours."""
     label: str
-    """Commonest class by the classifier, with its share; empty without one."""
+    """Commonest class by the classifier, and its share: `93% Sandal`; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,9 @@ def draw_map(
         if classes is not None:
             kinds = np.bincount(classes[members])
             common = int(kinds.argmax())
-            label = f"{names[common] if common < len(names) else common} {kinds[common] / len(members):.0%}"
+            name = names[common] if common < len(names) else str(common)
+            # A number alone would not be taken for a class, beside that of the cluster and its share.
+            label = f"{kinds[common] / len(members):.0%} {f'class {name}' if name.isdecimal() else name}"
         clusters.append(
             Cluster(
                 number,
@@ -399,8 +401,8 @@ def _words(
     ordered = sorted(clusters, key=lambda c: -c.share)
     largest, smallest = ordered[0], ordered[-1]
     found = [
-        f"Modes: {counted(len(clusters), 'cluster')}, from {smallest.share:.0%} ({called(smallest)}) "
-        f"to {largest.share:.0%} ({called(largest)}) of the samples."
+        f"Modes: {counted(len(clusters), 'cluster')}, from {called(smallest)} with {smallest.share:.0%} "
+        f"to {called(largest)} with {largest.share:.0%} of the samples."
     ]
     if with_real and holes is None:
         found.append(f"Holes: not looked for; they need at least {BLOCK} samples and {BLOCK} real images.")
@@ -412,7 +414,7 @@ def _words(
         worst = max(rates, key=lambda number: float(rates[number]))
         found.append(
             f"Holes: {holes.share:.1%} ± {holes.error:.1%} of the real images have no sample as near as their own real "
-            f"neighbours (a perfect model would leave {holes.floor:.0%}); it is worst near cluster "
+            f"neighbours (a perfect model would leave {holes.floor:.0%}); it is worst near "
             f"{called(clusters[worst])}, with {rates[worst]:.0%}."
         )
     if real_cluster is not None:
@@ -440,5 +442,5 @@ def _words(
 
 
 def called(cluster: Cluster) -> str:
-    """Its number and what it shows."""
-    return f"{cluster.number}: {cluster.label}" if cluster.label else f"{cluster.number}"
+    """Its number and what it shows: `cluster 4 (93% Sandal)`."""
+    return f"cluster {cluster.number} ({cluster.label})" if cluster.label else f"cluster {cluster.number}"

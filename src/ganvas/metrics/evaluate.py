@@ -21,7 +21,7 @@ from ganvas.data.origin import places
 from ganvas.data.resize import flags
 from ganvas.data.series import scaled_as
 from ganvas.errors import PATH, GanvasError, expect
-from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
+from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor, suited
 from ganvas.features.cache import batches
 from ganvas.features.classifier import learned
 from ganvas.latent.space import LatentZ
@@ -37,7 +37,7 @@ from ganvas.model import SHOWN, Model, is_packaged
 from ganvas.model_data import CHANGED, config_for, has_changed, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
-from ganvas.runs import is_run
+from ganvas.runs import is_run, runs_near
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -156,7 +156,7 @@ def evaluate(
     trained = model.info.data if model else None
     data = trained.config if trained else DataConfig()
     if metrics == "all":
-        names = [each for each in names if (each == SERIES) == (dataset.series is not None)]
+        names = _usual(names, dataset)
     if model is not None and model.info.series is not None and dataset.series is not None:
         dataset = scaled_as(dataset, model.info.series)
     if given is not None:
@@ -169,21 +169,7 @@ def evaluate(
     ):
         given = fit(given, (dataset.shape[0], *given.shape[1:]))  # solid, or on white
     reference, held_out = dataset.split(data.holdout, data.fold)
-    if dataset.series is not None and min(len(reference), len(held_out)) < sequences.LEAST:
-        raise GanvasError(
-            f"{dataset.name} has {len(reference)} series to compare with and {len(held_out)} held out; {sequences.LEAST} of each "
-            "are needed. Give --reference with more of them, or train with --set data.holdout=0.3 or a shorter --window."
-        )
-    numbers = math.prod(dataset.shape)
-    if (
-        dataset.series is not None
-        and numbers > LONGEST_SERIES
-        and any(each.startswith(SERIES) for each in names)
-    ):
-        raise GanvasError(
-            f"Series of {dataset.name} have {numbers:,} numbers each, of up to {LONGEST_SERIES:,} that are measured. Take a "
-            "shorter --window, fewer columns, or other --metrics than series."
-        )
+    check_parts(dataset, reference, held_out, names)
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
 
@@ -377,6 +363,43 @@ def _labels(
     return model.labels(count), "uniform", why
 
 
+def _usual(names: Sequence[str], dataset: Dataset) -> list[str]:
+    """Those of the names that measure such data."""
+    return [each for each in names if (each == SERIES) == (dataset.series is not None)]
+
+
+def how_to_measure(dataset: Dataset, data: DataConfig, guide: str = "") -> str:
+    """What follows `ganvas eval MODEL` for a model of these data: nothing, or the extractor to name where none is usual.
+
+    Raises `GanvasError` where it would not measure them at all.
+    """
+    check_parts(dataset, *dataset.split(data.holdout, data.fold), _usual(_names("all"), dataset))
+    try:
+        suited("auto", dataset, guide)
+    except GanvasError:
+        return " --extractor pyramid"
+    return ""
+
+
+def check_parts(dataset: Dataset, reference: Dataset, held_out: Dataset, names: Sequence[str]) -> None:
+    """Raise `GanvasError` where series are too few, or too long, to be measured: before any is drawn, or a model of them is."""
+    if dataset.series is not None and min(len(reference), len(held_out)) < sequences.LEAST:
+        raise GanvasError(
+            f"{dataset.name} has {len(reference)} series to compare with and {len(held_out)} held out; {sequences.LEAST} of each "
+            "are needed. Give --reference with more of them, or train with --set data.holdout=0.3 or a shorter --window."
+        )
+    numbers = math.prod(dataset.shape)
+    if (
+        dataset.series is not None
+        and numbers > LONGEST_SERIES
+        and any(each.startswith(SERIES) for each in names)
+    ):
+        raise GanvasError(
+            f"Series of {dataset.name} have {numbers:,} numbers each, of up to {LONGEST_SERIES:,} that are measured. Take a "
+            "shorter --window, fewer columns, or other --metrics than series."
+        )
+
+
 def _names(asked: str | Sequence[str]) -> list[str]:
     several = asked if isinstance(asked, list | tuple) else [asked]
     for word in several:
@@ -452,8 +475,8 @@ def open_fakes(
         return load(path, device=device, critic=critic), None, str(fake)
     if not path.exists():
         raise GanvasError(
-            f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a model's file, or images as a "
-            "folder, .zip, .npy or .npz."
+            f"No model or images at {str(fake)!r}.{runs_near(path)} Give a run or snapshot folder, a model's file, or images as "
+            "a folder, .zip, .npy or .npz."
         )
     return None, load_dataset(size.of(str(fake))), str(fake)
 

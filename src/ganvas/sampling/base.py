@@ -85,6 +85,16 @@ class Drawn:
     info: Mapping[str, Any] = field(default_factory=dict)
     """What the sampler has to say: acceptance, step size, restarts."""
 
+    @property
+    def costs(self) -> str:
+        """The cost in words."""
+        return each_costs(self.cost)
+
+
+def each_costs(cost: float) -> str:
+    """`1 run of the network a sample`, `10.5 runs ...`."""
+    return f"{cost:.3g} {'run' if f'{cost:.3g}' == '1' else 'runs'} of the network a sample"
+
 
 def check_room(model: Model, n: int) -> None:
     """Raise `GanvasError` where n samples of a sampler, which are in memory together, have no room there."""

@@ -22,7 +22,7 @@ from ganvas.metrics.base import BLOCKS, Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
 from ganvas.notebook import shown
-from ganvas.sampling.base import check_room
+from ganvas.sampling.base import check_room, each_costs
 from ganvas.sampling.held_out import calibrate_model, guided_by, independent_extractor
 from ganvas.sampling.ratio import SHOWN, LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
@@ -328,9 +328,7 @@ def _words(found: Improvement, ratio: LogRatio) -> list[str]:
             *ratio.report.warnings,
         ]
     change = "; ".join(f"{key} {written(b[key])} -> {written(a[key])}" for key in MEASURES)
-    words = [
-        f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} runs of the network a sample."
-    ]
+    words = [f"Use {found.after.setting.label}: {change}, at {each_costs(found.after.cost)}."]
     for key in ("precision", "recall", "coverage"):
         error = 2 * math.hypot(found.before.errors[key], found.after.errors[key])
         if a[key] < b[key] - error:

@@ -18,6 +18,8 @@ from ganvas.data import OF_SERIES, Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features.select import how_many
+from ganvas.metrics.evaluate import how_to_measure
+from ganvas.networks.projected import guide_of
 from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.report import verdicts, write_report
 from ganvas.runs import Run, command_line, create_run, open_run
@@ -146,10 +148,11 @@ def train(
                     display.say(line)
             held.callback(lambda: audience.end(result.stopped if result else "failed"))
             result = loop()
+            onward = _onward(run, config, dataset)
             del loop, dataset  # the report opens the data anew, which would lie in memory twice
             with dist.turn() as first:
                 if first:
-                    _close(result, display, report)
+                    _close(result, display, report, onward)
         if result.stopped == "collapsed":
             raise TrainingError(
                 "Training stopped: the samples collapsed and did not recover. "
@@ -178,7 +181,16 @@ def _check_alike(config: Config, dataset: Dataset) -> None:
     dist.check_alike("settings", **settings)
 
 
-def _close(result: Result, display: Display, report: bool) -> None:
+def _onward(run: Run, config: Config, dataset: Dataset) -> str:
+    """The commands that go on from a run, as they work for it."""
+    try:
+        flags = how_to_measure(dataset, config.data, guide_of(config.network))
+    except GanvasError:
+        return f"ganvas explore {run.path}"
+    return f"ganvas explore {run.path}, ganvas eval {run.path}{flags}"
+
+
+def _close(result: Result, display: Display, report: bool, onward: str) -> None:
     """Say how it ended, and write the report. A report that fails is said: the training is done all the same."""
     run = result.run
     lines = [f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"]
@@ -195,9 +207,7 @@ def _close(result: Result, display: Display, report: bool) -> None:
         except Exception as error:
             lines.append(f"The report could not be written: {error or type(error).__name__}")
         else:
-            lines.append(
-                f"Look at it: {run.path / 'report.html'}. Go on: ganvas explore {run.path}, ganvas eval {run.path}"
-            )
+            lines.append(f"Look at it: {run.path / 'report.html'}. Go on: {onward}")
     for line in lines:
         run.log(line)
         display.say(line)

@@ -24,6 +24,13 @@ LINES = 8
 """The newest of what was said that a notebook keeps in sight."""
 
 
+def lasting(seconds: float) -> str:
+    """About how long: `40 s`, `12 min`, `8.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Terminal(Console):
     """stderr, whose reader may go, as `| head` does and a window that is closed: a training goes on. log.txt has what it says."""
 
@@ -58,6 +65,8 @@ class Display:
         )
         self.task = self.progress.add_task("train", total=1.0, line="starting")
         self.last_plain = self.last_verdicts = self.last_drawn = -PLAIN_SECONDS
+        self.begun: tuple[float, float] | None = None
+        """When the first line was drawn, and the share of the budget that was used then."""
         self.standing: list[str] = []
         self.pending: list[str] = []
 
@@ -129,7 +138,14 @@ class Display:
         now = time.monotonic()
         if not self.live and now - self.last_plain >= PLAIN_SECONDS:
             self.last_plain = now
-            self.say(f"{progress:4.0%}  {line}")
+            self.say(f"{progress:4.0%}  {line}{self._left(now, progress)}")
+
+    def _left(self, now: float, progress: float) -> str:
+        """How long the rest of the budget takes at the speed so far, where that is known."""
+        began, before = self.begun = self.begun or (now, progress)
+        if not before < progress < 1 or now <= began:
+            return ""
+        return f"  {lasting((now - began) * (1 - progress) / (progress - before))} left"
 
     def _tell(self, now: bool = False) -> None:
         """Say the verdicts that began and ended since the last time."""

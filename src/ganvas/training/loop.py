@@ -31,6 +31,7 @@ from ganvas.runs import Run, trained, trained_beyond
 from ganvas.training import state
 from ganvas.training.best import SOURCE, BestSnapshot
 from ganvas.training.display import Display
+from ganvas.training.hints import too_long
 from ganvas.training.loggers import Audience
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
@@ -38,6 +39,8 @@ from ganvas.training.start import begin
 from ganvas.types import Batch
 
 MAX_ROLLBACKS = 3
+FIRST = 30.0
+"""Seconds by whose speed it is told how long a training will take."""
 HALF_AN_IMAGE = 0.0005
 """In kimg."""
 PREVIEWS = 64
@@ -111,7 +114,7 @@ class Loop:
         if self.monitor is not None and self.memory.drawn is not None:
             self.monitor.last = self.memory.drawn.to(self.device)
         display.resume([verdict.name for verdict in verdicts.of(self.memory.records)])
-        self.collapsed = False
+        self.collapsed = self.foretold = False
         self.unread: GanvasError | None = None
         self.best: BestSnapshot | None = None
 
@@ -165,10 +168,12 @@ class Loop:
         beat = max(1, round(min(each for each in (log, save, probe) if each > 0)))
         last_time, last_images = time.monotonic(), self.engine.images
         last_saved = last_images if self.run.snapshots else -1  # those of a resumed run may have been deleted
+        began, begun_at = last_time, last_images
         with _interruptible() as interrupted:
             while not self._finished(interrupted):
                 self.method.step(self._next_batch, self._schedule())
                 self.display.alive(self.engine.images / 1000, self.progress)
+                self._foretell(time.monotonic() - began, self.engine.images - begun_at)
                 steps = self.engine.steps
                 due, probed = _falls(steps, beat, save), _falls(steps, beat, probe)
                 if due or probed or _falls(steps, beat, log):
@@ -334,6 +339,17 @@ class Loop:
             self._say(
                 f"What `ganvas audit` found of snapshot {audited} is dropped: it is gone, or made anew. Audit what is there."
             )
+
+    def _foretell(self, seconds: float, images: int) -> None:
+        """Say how long the budget takes on a CPU, once, by the speed of its first seconds."""
+        t = self.config.training
+        if self.foretold or seconds < FIRST:
+            return
+        self.foretold = True
+        if t.kimg and not t.minutes and self.device.type == "cpu" and dist.rank() == 0:
+            left = t.kimg * 1000 - self.engine.images
+            if line := too_long(self.config, self.dataset, left, images / seconds):
+                self._say(line)
 
     def _say(self, line: str) -> None:
         self.run.log(line)

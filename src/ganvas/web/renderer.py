@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -541,8 +542,10 @@ class Renderer:
 
     def warm(self) -> None:
         """Everything that the first page would wait for, and what its threads would import at the same moment."""
-        for name in IMPORTED:
-            import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of what torch does with its own functions
+            for name in IMPORTED:
+                import_module(name)
         self.view.draw([self.start])
 
     # --- directions ------------------------------------------------------------------------------------------------
@@ -783,14 +786,20 @@ class Renderer:
         """How many sliders get their thumbnails without being asked for."""
         return STRIPS.affords(SLIDERS * len(STRENGTHS), self.view.seconds) // len(STRENGTHS)
 
+    @property
+    def uncalibrated(self) -> str:
+        """Why what follows a ratio cannot be had without one, and how it is made."""
+        how = "Open the explorer with ratio=ganvas.fit_ratio(space, real)"
+        if self.model.place:
+            how = f"Run: ganvas calibrate {self.model.place}"
+        return f"follows a calibrated ratio, and none is kept for this model. {how}"
+
     # --- jumps -----------------------------------------------------------------------------------------------------
 
     def repaired(self, state: State, steps: int = 10) -> State:
         """From a state back to where samples look real (`Gauge.repaired`)."""
         if self.ratio is None:
-            raise GanvasError(
-                "Repair follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
-            )
+            raise GanvasError(f"Repair {self.uncalibrated}")
         space, points = self.point(state)
         near = self.spaces[space.name] if self.quality(state).warnings else None
         return self.settle(state, space, self.gauge.repaired(space, points, self.label(state), near, steps))
@@ -798,9 +807,7 @@ class Renderer:
     def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
         """A new sample of a sampler, at about ten runs of the network."""
         if not samplers.get(sampler).blind and self.ratio is None:
-            raise GanvasError(
-                f"{sampler} follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
-            )
+            raise GanvasError(f"{sampler} {self.uncalibrated}")
         if sampler == "prior":
             return State(seed, label=label)
         labels = None if label is None else torch.tensor([label])
