@@ -227,6 +227,29 @@ def _durations(content: bytes) -> list[int]:
         return found
 
 
+@pytest.mark.parametrize(
+    ("suffix", "side", "instead"),
+    [
+        (".webp", 16_384, r"\.gif or \.mp4"),
+        (".mp4", 16_385, r"Use \.gif\."),
+        (".gif", 65_536, r"\.png, as a strip"),
+    ],
+)
+def test_sides_that_a_film_cannot_have_are_told_before_the_work(
+    suffix: str, side: int, instead: str, tmp_path: Path
+) -> None:
+    """After all was drawn it ended in a traceback of whatever library writes it."""
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+    for fails in (
+        lambda: pictures.check_film(tmp_path / f"a{suffix}", 24, 2, (1, 2, side)),
+        lambda: pictures.animation(torch.zeros(2, 1, side, 1, dtype=torch.uint8), suffix),
+    ):
+        with pytest.raises(GanvasError, match=instead):
+            fails()
+    pictures.check_film(tmp_path / f"a{suffix}", 24, 2, (1, 2, side - 1))
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 @pytest.mark.parametrize(("fps", "seconds"), [(24, 1.25), (30, 1.0), (50, 0.6), (7, 30 / 7), (12.5, 2.4)])
 def test_a_film_lasts_as_long_as_it_should(suffix: str, fps: float, seconds: float) -> None:

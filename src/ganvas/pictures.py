@@ -528,6 +528,8 @@ MOST_LINES = 20
 MOST_SERIES = 96
 """Of a picture."""
 FILMS = (".gif", ".webp", ".mp4")
+SIDES = {".gif": 65_535, ".webp": 16_383, ".mp4": 16_384}
+"""Pixels of a side that the formats hold (of .mp4 libx264)."""
 DELAYS = {".gif": 10, ".webp": 1}
 """Milliseconds that delays between pictures are counted in."""
 FASTEST_GIF = 50.0
@@ -546,6 +548,7 @@ def check_film(out: Path, fps: float = 24.0, frames: int = 0, shape: Sequence[in
         raise GanvasError(f"An .mp4 needs PyAV: {install('video')}. Or write a .webp or .gif.")
     _check_fps(out.suffix, fps)
     shape = _as_shown(shape)
+    _check_sides(out.suffix, shape)
     size = frames * prod(shape[1:]) * enlarged(shape) ** 2 if shape and out.suffix == ".gif" else 0
     if size > LARGEST_GIF:
         raise GanvasError(
@@ -565,6 +568,16 @@ def _check_fps(suffix: str, fps: float) -> None:
     if suffix == ".gif" and fps > FASTEST_GIF:
         raise GanvasError(
             f"A .gif holds at most {FASTEST_GIF:g} pictures a second, got {fps:g}. Use --fps {FASTEST_GIF:g}, a .webp or an .mp4."
+        )
+
+
+def _check_sides(suffix: str, shape: Sequence[int]) -> None:
+    side = max(shape[1:]) * enlarged(shape) if shape else 0
+    if side > SIDES[suffix]:
+        fits = [each for each in FILMS if side <= SIDES[each]]
+        raise GanvasError(
+            f"A {suffix} holds pictures of up to {SIDES[suffix]:,} px a side, and these have {side:,}. Use "
+            f"{' or '.join(fits) or '.png, as a strip'}."
         )
 
 
@@ -591,6 +604,7 @@ def enlarged(shape: Sequence[int]) -> int:
 def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
     """The bytes of such a file."""
     _check_fps(suffix, fps)
+    _check_sides(suffix, frames.shape[1:])
     scale, count = enlarged(frames.shape), len(frames)
 
     def picture(i: int) -> Image.Image:

@@ -86,10 +86,7 @@ def test_a_write_that_fails_costs_nothing(
     disk: Disk, trained: Result, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """Final names hold what they held, or all that they shall; nothing else is left, and the same command then does it.
-
-    An export to the hub ended as if others had written its folder, where the cache took no key.
-    """
+    """Final names hold what they held, or all that they shall; nothing else is left, and the same command then does it."""
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     np.save("pictures.npy", np.zeros((1, 8, 8), np.uint8))

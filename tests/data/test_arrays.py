@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganvas.config import DataConfig, Resize
-from ganvas.data import Dataset, arrays, limits, load_dataset
+from ganvas.data import Dataset, arrays, fitted, limits, load_dataset
 from ganvas.data.base import fingerprint
+from ganvas.data.joined import in_memory
 from ganvas.data.labels import natural
 from ganvas.errors import GanvasError
 
@@ -290,6 +291,7 @@ def test_an_npz_is_not_unpacked_beyond_the_limit(tmp_path: Path, monkeypatch: py
     assert peak < 5_000_000
     monkeypatch.delenv("GANVAS_MAX_GB")
     monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setattr(fitted, "ALWAYS", 2**20)
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "30")
     with pytest.raises(
         GanvasError, match=r"holds 40 MB, more than the 31 MB.*Save it as .npy.*GANVAS_RESIDENT_MB=39"
@@ -486,6 +488,7 @@ def test_what_is_held_twice_is_counted_twice(tmp_path: Path, monkeypatch: pytest
     """Arrays in the order of Fortran, labels beside images, and pictures of another size beside those they are made of."""
     images = np.zeros((100, 3, 64, 64), np.uint8)
     monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setattr(fitted, "ALWAYS", 2**20)
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
     assert len(load_dataset(saved(tmp_path, images, "a.npz"))) == 100
     with pytest.raises(GanvasError, match=r"holds 2 MB, more than the 2 MB"):
@@ -494,7 +497,7 @@ def test_what_is_held_twice_is_counted_twice(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(GanvasError, match=r"c.npz holds 2 MB, more than the 2 MB"):
         load_dataset(str(tmp_path / "c.npz"))
     with pytest.raises(GanvasError, match="brought to 60 x 60 px, holds 2 MB, more than the 2 MB"):
-        load_dataset(DataConfig(str(tmp_path / "a.npz"), resolution=60))
+        in_memory(load_dataset(DataConfig(str(tmp_path / "a.npz"), resolution=60)))
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.npy"])
@@ -503,6 +506,7 @@ def test_tiny_pictures_count_for_what_is_noted_of_each(
 ) -> None:
     """50 million of four pixels, 0.8 MB packed, took 2.4 GB, whatever the limit was."""
     monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setattr(fitted, "ALWAYS", 2**20)
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
     path = saved(tmp_path, np.zeros((40_000, 2, 2), np.uint8), name)
     with pytest.raises(GanvasError, match=r"holds 3 MB, more than the 2 MB"):

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, fit, fitted, load_dataset
 from ganvas.data.fitted import gathered
+from ganvas.data.joined import in_memory
 from ganvas.errors import GanvasError
 
 
@@ -118,6 +119,15 @@ def test_of_many_pictures_that_are_enlarged_only_some_are(monkeypatch: pytest.Mo
     assert [each.resident for each in brought] == [True, False]
     assert torch.equal(*(each.take(torch.tensor([3, 49]))[0] for each in brought))
     assert brought[0].fingerprint == brought[1].fingerprint
+    # As large as a header says beside the set, and of several sets; who trains has them in memory.
+    several = DataConfig("digits", resolution=16, also=("shapes",))
+    monkeypatch.setattr(fitted, "ALWAYS", 2**28)
+    at_once = load_dataset(several)
+    monkeypatch.setattr(fitted, "ALWAYS", 1000)
+    asked_for = load_dataset(several)
+    assert (at_once.resident, asked_for.resident, in_memory(asked_for).resident) == (True, False, True)
+    assert torch.equal(in_memory(asked_for).items, at_once.items)
+    assert asked_for.fingerprint == at_once.fingerprint
 
 
 def test_a_part_is_split_into_parts_of_it() -> None:

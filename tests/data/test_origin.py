@@ -14,7 +14,8 @@ import torch
 import ganvas
 from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, arrays, idx, limits, load_dataset, origin
+from ganvas.data import Dataset, arrays, fitted, idx, limits, load_dataset, origin
+from ganvas.data.joined import in_memory
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import open_attribute
 from ganvas.model_data import class_names, data_config_of, load_data_of, real_images_of
@@ -203,9 +204,10 @@ def test_sizes_are_counted_before_pictures_are_brought_to_them(monkeypatch: pyte
     with pytest.raises(GanvasError, match="--height is 1000000000; it must be between 4 and 1024"):
         load_dataset(DataConfig("digits", resolution=128, height=10**9, resize="crop"))
     monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setattr(fitted, "ALWAYS", 2**20)
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
     with pytest.raises(GanvasError, match="digits, brought to 64 x 64 px, holds 7 MB"):
-        load_dataset(DataConfig("digits", resolution=64))
+        in_memory(load_dataset(DataConfig("digits", resolution=64)))
 
 
 def test_no_source_is_no_folder(monkeypatch: pytest.MonkeyPatch, image_folder: Path) -> None:

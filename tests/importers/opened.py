@@ -24,8 +24,7 @@ def content(name: str) -> Any:
 
 
 def imported(name: str) -> Imported:
-    path = FILES / name
-    return recognise(content(name), path.parent)
+    return recognise(content(name), FILES / name)
 
 
 def generator_of(found: Imported) -> GeneratorBase:

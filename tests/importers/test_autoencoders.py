@@ -176,7 +176,7 @@ def test_older_folders_of_diffusers_hold_pickles(folder: Path) -> None:
 def test_a_tiny_one_that_doubles_its_maps_otherwise_is_refused(tmp_path: Path) -> None:
     io.write_json(tmp_path / "config.json", {"upsample_fn": "bilinear"})
     with pytest.raises(GanvasError, match="upsample_fn is bilinear"):
-        recognise({"encoder.layers.0.weight": torch.zeros(1)}, tmp_path)
+        recognise({"encoder.layers.0.weight": torch.zeros(1)}, tmp_path / "model.pt")
 
 
 def test_what_a_config_says_of_codes_is_done(folder: Path) -> None:
@@ -333,10 +333,12 @@ def test_nothing_beside_a_file_is_opened_through_a_link_that_leads_out(tmp_path:
         folder.mkdir(parents=True)
         write_halves(folder, tiny())
         io.write_json(folder / "config.json", {})
+    torch.save(tiny(), theirs / "whole.pkl")  # read by its content, and so is what lies beside it
     (theirs / name).unlink()
     (theirs / name).symlink_to(mine / name)
-    with pytest.raises(GanvasError, match=rf"{name} lies behind a link that leads out of its folder"):
-        ganvas.load(theirs, side=16, device="cpu")
+    for opened in (theirs, *([theirs / "whole.pkl"] if name == "config.json" else [])):
+        with pytest.raises(GanvasError, match=rf"{name} lies behind a link that leads out of its folder"):
+            ganvas.load(opened, side=16, device="cpu")
     # As the hub's cache has them.
     snapshot = tmp_path / "hub" / "snapshots" / "c0ffee"
     snapshot.mkdir(parents=True)
@@ -544,7 +546,7 @@ def test_mutated_files_are_refused_or_opened(tmp_path: Path) -> None:
         found: Any = dict(kl() if i % 2 else tiny())
         mutate(found, draw)
         try:
-            made = recognise(found, tmp_path)
+            made = recognise(found, tmp_path / "model.pt")
             generator = generator_of(made)
         except GanvasError as error:
             refused, longest = refused + 1, max(longest, len(str(error)))

@@ -68,7 +68,7 @@ def test_weights_without_spectral_norm_are_taken_as_they_are() -> None:
         weight, u, v = (tensors.pop(f"{base}_{part}") for part in ("orig", "u", "v"))
         tensors[base] = weight / torch.einsum("i,ij,j", u, weight.flatten(1), v)
     held = official("biggan_deep")
-    made = generator_of(recognise(tensors, FILES / "biggan_deep"))
+    made = generator_of(recognise(tensors, FILES / "biggan_deep/pytorch_model.bin"))
     near(made(held["z"], held["labels"]), held["images"][0], ROUNDING)
 
 
@@ -105,11 +105,11 @@ def folder(path: Path, **config: Any) -> Path:
 )  # fmt: skip
 def test_a_config_that_does_not_fit_is_refused(config: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=said):
-        generator_of(recognise(content(FILE), folder(tmp_path, **config)))
+        generator_of(recognise(content(FILE), folder(tmp_path, **config) / "model.safetensors"))
 
 
 def test_it_needs_its_config(tmp_path: Path) -> None:
-    for where in (None, tmp_path):
+    for where in (None, tmp_path / "model.safetensors"):
         with pytest.raises(GanvasError, match=r"BigGAN-deep: these weights are read by the config\.json"):
             recognise(content(FILE), where)
 
@@ -127,7 +127,7 @@ def test_it_needs_its_config(tmp_path: Path) -> None:
 def test_damaged_tensors_are_named(name: str, value: torch.Tensor | None, said: str) -> None:
     tensors = content(FILE) | {name: value}
     with pytest.raises(GanvasError, match=said):
-        recognise(tensors, FILES / "biggan_deep")
+        recognise(tensors, FILES / "biggan_deep/pytorch_model.bin")
 
 
 def test_the_truncation_is_kept_in_the_file(tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ def test_damaged_tensors_are_named(name: str, value: Tensor | None, said: str) -
     whole = content("lightweight/model_7.pt")
     whole["GAN"] = {**whole["GAN"], name: value}
     with pytest.raises(GanvasError, match=said):
-        generator_of(recognise(whole, FILES / "lightweight"))
+        generator_of(recognise(whole, FILES / "lightweight/model_7.pt"))
 
 
 def test_the_size_has_to_fit(tmp_path: Path) -> None:
     (tmp_path / ".config.json").write_text('{"image_size": 64}')
     with pytest.raises(GanvasError, match="widths from 1, one for each of 4 stages"):
-        generator_of(recognise(content("lightweight/model_7.pt"), tmp_path))
+        generator_of(recognise(content("lightweight/model_7.pt"), tmp_path / "model_7.pt"))

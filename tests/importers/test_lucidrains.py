@@ -73,7 +73,7 @@ def test_what_it_says_of_itself() -> None:
 def test_a_bare_state_dict_is_the_same(prefix: str) -> None:
     tensors = {f"{prefix}{name}": each for name, each in content("lucidrains/model_3.pt")["GAN"].items()}
     held = official("lucidrains")
-    made = generator_of(recognise(tensors, FILES / "lucidrains"))
+    made = generator_of(recognise(tensors, FILES / "lucidrains/model_3.pt"))
     near(made(held["z"]), held["image_half_noise"])
 
 
@@ -83,7 +83,7 @@ def test_files_of_before_version_1_1_are_drawn_without_a_blur() -> None:
         for name, each in content("lucidrains/model_3.pt")["GAN"].items()
         if not name.endswith(".f")
     }
-    made = generator_of(recognise({"GAN": state}, FILES / "lucidrains"))
+    made = generator_of(recognise({"GAN": state}, FILES / "lucidrains/model_3.pt"))
     assert isinstance(made, LucidrainsGenerator)
     images: list[Tensor] = []
     for layer in made.to_image:
@@ -114,14 +114,14 @@ def test_a_config_that_does_not_fit_is_refused(config: dict[str, Any], said: str
     given = json.loads((tmp_path / ".config.json").read_text()) | config
     (tmp_path / ".config.json").write_text(json.dumps(given))
     with pytest.raises(GanvasError, match=said):
-        generator_of(recognise(content("lucidrains/model_3.pt"), tmp_path))
+        generator_of(recognise(content("lucidrains/model_3.pt"), tmp_path / "model_3.pt"))
 
 
 def test_it_needs_its_config(tmp_path: Path) -> None:
     with pytest.raises(
         GanvasError, match=r"stylegan2-pytorch \(lucidrains\): these weights are read by the \.config\.json"
     ):
-        recognise(content("lucidrains/model_3.pt"), tmp_path)
+        recognise(content("lucidrains/model_3.pt"), tmp_path / "model_3.pt")
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_damaged_tensors_are_named(name: str, value: Tensor | None, said: str) -
     whole = content("lucidrains/model_3.pt")
     whole["GAN"] = {**whole["GAN"], name: value}
     with pytest.raises(GanvasError, match=said):
-        generator_of(recognise(whole, FILES / "lucidrains"))
+        generator_of(recognise(whole, FILES / "lucidrains/model_3.pt"))

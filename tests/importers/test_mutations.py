@@ -71,7 +71,7 @@ def test_mutated_files_are_refused_or_opened(name: str, tmp_path: Path) -> None:
         if config is not None and beside is not None:
             (tmp_path / beside.name).write_text(json.dumps(config, default=str, skipkeys=True))
         try:
-            made = recognise(found, tmp_path)
+            made = recognise(found, tmp_path / "model.pt")
             generator = generator_of(made)
             if made.critic is not None:
                 critic_of(made)

@@ -604,10 +604,16 @@ def test_a_run_in_progress_is_followed(
         browser.open(url)  # a page that has known the newest alone
         browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")
         # Another run of its number and name: the page went on with that one, whatever it was of, without a word.
+        shutil.copytree(run.path, tmp_path / "other")
+        config = json.loads((tmp_path / "other" / "config.json").read_text())
+        (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "id": "another"}))
         run.path.rename(tmp_path / "moved")
-        shutil.copytree(tmp_path / "moved", run.path)
+        (tmp_path / "other").rename(run.path)
         browser.tab("Training")
-        browser.wait(lambda: "was moved or removed" in browser.text("training-words"))
+        browser.wait(lambda: "Another run lies at" in browser.text("training-words"))
+        run.path.rename(tmp_path / "other")
+        (tmp_path / "moved").rename(run.path)
+        browser.wait(lambda: "2.048 kimg" in browser.text("training-words"))
 
 
 def test_what_is_of_one_snapshot_stays_with_it(

@@ -78,7 +78,7 @@ def run(
         if json:
             _shared.answer({"model": str(model), "out": str(out), "bytes": out.stat().st_size, **said})
         return
-    training = open_run(model).anchored() if is_run(model) else None
+    training = open_run(model) if is_run(model) else None
     from ganvas.web.app import serve
     from ganvas.web.source import newest, source_of
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, Items, fingerprint
 from ganvas.data.decode import to_mode
-from ganvas.data.limits import ALWAYS, check_memory, memory_limit
+from ganvas.data.limits import ALWAYS, memory_limit
 from ganvas.data.resize import WORDS, plan, resize, to_tensor
 from ganvas.errors import GanvasError
 from ganvas.pictures import to_image
@@ -114,17 +114,13 @@ def from_arrays(
     own_labels: bool = False,
     shape: Shape | None = None,
 ) -> Dataset:
-    """A resident data set from uint8 images (N, C, H, W), resized as the config says.
+    """A data set from uint8 images (N, C, H, W), resized as the config says: many large ones as they are asked for.
 
     `own_labels`: the labels are somebody's own and may change without the images, so that they belong into the fingerprint.
     `shape`: of a model, which decides whether alpha is kept.
     """
     items, wanted, mark, said = as_config(images, tuple(images.shape[1:]), config, name, shape)
-    if not isinstance(items, Tensor):
-        what = f"{name}, brought to {wanted[2]} x {wanted[1]} px,"
-        # Beside those that they are made of.
-        size = images.nbytes + len(items) * math.prod(wanted)
-        check_memory(size, what, "Give a smaller --resolution")
+    if not isinstance(items, Tensor) and len(items) * math.prod(wanted) <= ALWAYS:
         items = gathered(items)
     marks: list[str | np.ndarray] = []
     if own_labels and labels is not None:

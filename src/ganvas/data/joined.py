@@ -1,5 +1,6 @@
 """Several data sets as one: the set that an image comes from is its label."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ganvas.data.base import Dataset, fingerprint
+from ganvas.data.base import Dataset, Items, fingerprint
+from ganvas.data.fitted import FittedItems, gathered
+from ganvas.data.limits import check_memory
 from ganvas.errors import GanvasError
 
 SOME = 1024
@@ -73,6 +76,31 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         notes=tuple(note for part in parts for note in part.notes),
         white=next((part.white for part in parts if part.white), None),
     )
+
+
+def in_memory(dataset: Dataset) -> Dataset:
+    """The same data with all pictures in one piece of memory, where those lie there that they are made of: who trains asks for
+    each again and again. Raises `GanvasError` where there is no room for both.
+    """
+    beside = _bytes(dataset.items)
+    if dataset.resident or beside is None:
+        return dataset
+    check_memory(
+        beside + len(dataset.items) * math.prod(dataset.shape),
+        f"{dataset.name}, brought to {dataset.shape[2]} x {dataset.shape[1]} px,",
+        "Give a smaller --resolution",
+    )
+    return replace(dataset, items=gathered(dataset.items))
+
+
+def _bytes(items: Tensor | Items) -> int | None:
+    """What these take in memory; None where some of them are read from elsewhere."""
+    if isinstance(items, JoinedItems):
+        each = [_bytes(part.items) for part in items.parts]
+        return None if None in each else sum(filter(None, each))
+    if isinstance(items, FittedItems):
+        return _bytes(items.items)
+    return items.nbytes if isinstance(items, Tensor) else None
 
 
 def balanced(dataset: Dataset) -> Dataset:

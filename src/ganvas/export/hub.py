@@ -109,8 +109,12 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
 
 def is_changed(folder: Path) -> bool:
     """Whether the card of a folder that `write` has just written is somebody's own by now."""
-    known = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)["card"]["digest"]
-    return bool(known != _digest((folder / CARD).read_bytes().decode()))
+    with suppress(
+        GanvasError, OSError, LookupError, TypeError, ValueError
+    ):  # where somebody works on it at this moment
+        known = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)["card"]["digest"]
+        return bool(known != _digest((folder / CARD).read_bytes().decode()))
+    return True
 
 
 def _changed_card(folder: Path) -> tuple[str, io.Json] | None:

@@ -13,7 +13,7 @@ from ganvas import io
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.importers.base import Imported, importers
-from ganvas.importers.parts import Weights
+from ganvas.importers.parts import Weights, json_beside
 from ganvas.networks.autoencoder_kl import GROUPS, LARGEST_SCALE, SCALE, maps_of
 from ganvas.networks.taesd import FACTOR
 
@@ -40,7 +40,7 @@ COMPVIS = (
 
 
 @importers.register("autoencoder-kl")
-def autoencoder_kl(content: Any, folder: Path | None) -> Imported | None:
+def autoencoder_kl(content: Any, file: Path | None) -> Imported | None:
     """AutoencoderKL (diffusers, CompVis): the file, or the folder with its config.json; decoder and encoder."""
     given = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(given, Mapping):
@@ -58,19 +58,19 @@ def autoencoder_kl(content: Any, folder: Path | None) -> Imported | None:
         "layers": weights.count("encoder.down_blocks.0.resnets.{}.", 8),
         "channels": len(weights.take("encoder.conv_out.weight", 4)) // 2,
         "quant": "quant_conv.weight" in weights,
-        **_of_config(folder),
+        **_of_config(file),
     }
     return _imported(KL, "autoencoder-kl", options, weights, lambda name: name, 2 ** (stages - 1))
 
 
 @importers.register("taesd")
-def taesd(content: Any, folder: Path | None) -> Imported | None:
+def taesd(content: Any, file: Path | None) -> Imported | None:
     """TAESD: AutoencoderTiny of diffusers, or the folder with its author's two files; decoder and encoder."""
     if not isinstance(content, Mapping) or "encoder.layers.0.weight" not in content:
         return None
     weights = Weights(content, TINY)
     same = {"act_fn": "relu", "scaling_factor": 1.0, "shift_factor": 0.0, "upsample_fn": "nearest"}
-    _as_expected(_config(folder), same, TINY)
+    _as_expected(_config(file), same, TINY)
     options = {
         "width": len(weights.take("encoder.layers.0.weight", 4)),
         "channels": weights.take("decoder.layers.0.weight", 4).shape[1],
@@ -137,15 +137,14 @@ def _of_compvis(tensors: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def _config(folder: Path | None) -> io.Json:
+def _config(file: Path | None) -> io.Json:
     """The config.json beside the file; nothing where there is none."""
-    path = None if folder is None else folder / "config.json"
-    return {} if path is None or not path.is_file() else io.read_json(path)
+    return json_beside(file, "config.json") or {}
 
 
-def _of_config(folder: Path | None) -> dict[str, float]:
+def _of_config(file: Path | None) -> dict[str, float]:
     """What is taken off codes, and what they are then multiplied by. Raises `GanvasError` for another network than is built."""
-    config = _config(folder)
+    config = _config(file)
     same = {"act_fn": "silu", "norm_num_groups": GROUPS, "latents_mean": None, "latents_std": None}
     _as_expected(config, same, KL)
     scale = config.get("scaling_factor", SCALE)

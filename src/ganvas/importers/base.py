@@ -34,6 +34,6 @@ class Imported:
 
 
 Importer = Callable[[Any, Path | None], Imported | None]
-"""(content of the file, the folder that it lies in) -> what it is, or None where it is of another toolkit."""
+"""(content of the file, where it lies) -> what it is, or None where it is of another toolkit."""
 
 importers: Registry[Importer] = Registry("importer")

@@ -19,12 +19,12 @@ BLOCK = 4
 
 
 @importers.register("biggan-deep")
-def biggan(content: Any, folder: Path | None) -> Imported | None:
+def biggan(content: Any, file: Path | None) -> Imported | None:
     """BigGAN-deep: a folder with config.json and pytorch_model.bin or model.safetensors, as of Hugging Face."""
     if not isinstance(content, dict) or "generator.conv_to_rgb.bias" not in content:
         return None
     weights = Weights(content, SOURCE)
-    config = config_beside(folder, "config.json", SOURCE)
+    config = config_beside(file, "config.json", SOURCE)
     latent_dim, rows = whole(config, "z_dim", SOURCE), whole(config, "n_stats", SOURCE, most=4096)
     side, channels = (whole(config, name, SOURCE) for name in ("output_dim", "channel_width"))
     layers, eps = _layers(config.get("layers")), config.get("eps", 1e-4)

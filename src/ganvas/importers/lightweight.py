@@ -20,13 +20,13 @@ ATTENTION = {
 
 
 @importers.register("lightweight-gan")
-def lightweight_gan(content: Any, folder: Path | None) -> Imported | None:
+def lightweight_gan(content: Any, file: Path | None) -> Imported | None:
     """lightweight-gan of lucidrains: model_N.pt with .config.json beside it; the averaged generator is taken."""
     state = gan_of(content)
     if state is None or "GE.layers.0.0.0.net.0.weight" not in state:
         return None
     weights = Weights(state, SOURCE)
-    side = whole(config_beside(folder, ".config.json", SOURCE), "image_size", SOURCE)
+    side = whole(config_beside(file, ".config.json", SOURCE), "image_size", SOURCE)
     found = {
         **_layer(weights, "GE.initial_conv.0", "first"),
         **_norm(weights, "GE.initial_conv.1", "first_norm"),

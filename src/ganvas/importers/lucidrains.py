@@ -29,13 +29,13 @@ ATTENTION = {
 
 
 @importers.register("stylegan2-pytorch")
-def stylegan2_pytorch(content: Any, folder: Path | None) -> Imported | None:
+def stylegan2_pytorch(content: Any, file: Path | None) -> Imported | None:
     """stylegan2-pytorch of lucidrains: model_N.pt with .config.json beside it; the averaged networks are taken."""
     state = gan_of(content)
     if state is None or "GE.blocks.0.conv1.weight" not in state or "SE.net.0.weight" not in state:
         return None
     weights = Weights(state, SOURCE)
-    config = config_beside(folder, ".config.json", SOURCE)
+    config = config_beside(file, ".config.json", SOURCE)
     side = whole(config, "image_size", SOURCE)
     rate = config.get("lr_mlp", 0.1)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= LARGEST_NUMBER:

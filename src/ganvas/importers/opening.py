@@ -1,6 +1,5 @@
 """From a path to what another toolkit left there."""
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", DIFFUSERS, "diffusion_py
 HALVES = {"decoder": "taesd_decoder.safetensors", "encoder": "taesd_encoder.safetensors"}
 """The two files of TAESD, as its author calls them: what draws, and what lies beside it."""
 CONFIGS = ("config.json", ".config.json")
-"""What toolkits keep beside weights; pickles hold their own."""
+"""What toolkits keep beside weights, whatever these are called."""
 
 
 def find(path: Path) -> Path | None:
@@ -45,40 +44,41 @@ def find(path: Path) -> Path | None:
 
 
 def read_with(path: Path) -> list[Path]:
-    """The file of another toolkit that holds its generator, and what is read beside it."""
-    if path.suffix.lower() in (".pkl", ".pickle"):
-        return [path]
-    names = (*HALVES.values(), *CONFIGS) if path.name in HALVES.values() else (path.name, *CONFIGS)
-    return [path.with_name(name) for name in names if path.with_name(name).exists()] or [path]
+    """The file of another toolkit, and what may be read beside it."""
+    halves = HALVES.values() if path.name in HALVES.values() else (path.name,)
+    return [path.with_name(name) for name in (*halves, *CONFIGS)]
 
 
 def open_file(path: Path) -> Imported:
     """What is in a file of another toolkit, read without running anything that it names.
 
-    Raises `GanvasError` for a damaged file, for a link beside it that leads out of its folder, and as `recognise`.
+    Raises `GanvasError` for a damaged file, for what is read beside it through a link that leads out of its folder, and as
+    `recognise`.
     """
-    together = read_with(path)
-    halves = [each for each in together if each.name in HALVES.values()] or together[:1]
-    for each, half in product(together, halves):
-        check_beside(each, half)
     content: Any
     if path.name in HALVES.values():
-        content = _both(path.parent)
+        content = _both(path)
     else:
         content = io.load_foreign(path) if path.suffix == ".safetensors" else inert.read(path)
     try:
-        return recognise(content, path.parent)
+        return recognise(content, path)
     except GanvasError as error:
         raise GanvasError(f"{path}: {error}") from error
 
 
-def _both(folder: Path) -> dict[str, Tensor]:
-    """The tensors of TAESD's two files by the names of diffusers. Raises `GanvasError` where one is missing."""
+def _both(path: Path) -> dict[str, Tensor]:
+    """The tensors of TAESD's two files, of which `path` is one, by the names of diffusers. Raises `GanvasError` where one is
+    missing, or a link that leads out of the folder of the other."""
     found = {}
-    for part, name in HALVES.items():
-        if not (folder / name).is_file():
-            raise GanvasError(f"{folder} holds one half of TAESD; put {' and '.join(HALVES.values())} there.")
-        for key, tensor in io.load_foreign(folder / name).items():
+    halves = {part: path.with_name(name) for part, name in HALVES.items()}
+    for part, file in halves.items():
+        if not file.is_file():
+            raise GanvasError(
+                f"{path.parent} holds one half of TAESD; put {' and '.join(HALVES.values())} there."
+            )
+        for other in halves.values():
+            check_beside(file, other)
+        for key, tensor in io.load_foreign(file).items():
             number, _, rest = key.partition(".")
             # The decoder's first layer squashes and has no weights: its numbers begin at 1.
             place = int(number) - (part == "decoder") if number.isdecimal() and len(number) < 4 else number
@@ -86,14 +86,14 @@ def _both(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def recognise(content: Any, folder: Path | None = None) -> Imported:
-    """What a file holds, by its `content` (`ganvas.inert.read`) and the `folder` that it lies in.
+def recognise(content: Any, file: Path | None = None) -> Imported:
+    """What a file holds, by its `content` (`ganvas.inert.read`) and what lies beside it.
 
     Raises `GanvasError` for what is known and not supported, with what to do; for what nobody knows; for what is incomplete.
     """
     for name in importers:
         try:
-            found = importers.get(name)(content, folder)
+            found = importers.get(name)(content, file)
         except (
             TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError, AssertionError,
         ) as error:  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor
 from ganvas import io
 from ganvas.checkpoint import LARGEST_NUMBER
 from ganvas.errors import GanvasError
+from ganvas.runs import check_beside
 
 MOST = 2**14
 """Tensors of one network, with all that stands beside its weights."""
@@ -92,14 +93,25 @@ class Weights:
         return found
 
 
-def config_beside(folder: Path | None, name: str, source: str) -> io.Json:
-    """The JSON object in the file `name` of the folder. Raises `GanvasError` where there is none."""
-    path = None if folder is None else folder / name
-    if path is None or not path.is_file():
+def json_beside(file: Path | None, name: str) -> io.Json | None:
+    """The JSON object in the file `name` beside another; None where there is none.
+
+    Raises `GanvasError` for a damaged one, and for a link that leads out of the folder (`runs.check_beside`).
+    """
+    path = None if file is None else file.with_name(name)
+    if file is None or path is None or not path.is_file():
+        return None
+    check_beside(path, file)
+    return io.read_json(path)
+
+
+def config_beside(file: Path | None, name: str, source: str) -> io.Json:
+    """The same; raises `GanvasError` where there is none, too."""
+    if (found := json_beside(file, name)) is None:
         raise GanvasError(
             f"{source}: these weights are read by the {name} that was written beside them. Put it there."
         )
-    return io.read_json(path)
+    return found
 
 
 def whole(

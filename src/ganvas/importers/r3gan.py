@@ -21,7 +21,7 @@ Stage = tuple[int, int, int]
 
 
 @importers.register("r3gan")
-def r3gan(content: Any, folder: Path | None) -> Imported | None:
+def r3gan(content: Any, file: Path | None) -> Imported | None:
     """R3GAN: a snapshot's .pkl with G, D and G_ema, of which the averaged G_ema is taken."""
     if not isinstance(content, dict) or not isinstance(content.get("G_ema"), Thing):
         return None

@@ -45,7 +45,7 @@ class Found:
 
 
 @importers.register("stylegan2")
-def nvidia(content: Any, folder: Path | None) -> Imported | None:
+def nvidia(content: Any, file: Path | None) -> Imported | None:
     """StyleGAN2-ADA-PyTorch, and StyleGAN2 of the StyleGAN3 repository: .pkl, or a state dict of its keys."""
     held = _first(content, AVERAGES, "synthesis.b4.conv1.weight")
     if held is None:
@@ -66,7 +66,7 @@ def nvidia(content: Any, folder: Path | None) -> Imported | None:
 
 
 @importers.register("rosinality")
-def rosinality(content: Any, folder: Path | None) -> Imported | None:
+def rosinality(content: Any, file: Path | None) -> Imported | None:
     """rosinality's stylegan2-pytorch, trained or converted: .pt, or a state dict of its keys."""
     held = _first(content, AVERAGES, "conv1.conv.modulation.weight")
     if held is None:
@@ -90,7 +90,7 @@ def rosinality(content: Any, folder: Path | None) -> Imported | None:
 
 
 @importers.register("stylegan2-tensorflow")
-def tensorflow(content: Any, folder: Path | None) -> Imported | None:
+def tensorflow(content: Any, file: Path | None) -> Imported | None:
     """StyleGAN2 and StyleGAN2-ADA for TensorFlow: .pkl of (G, D, Gs)."""
     networks = [each for each in content if is_tensorflow(each)] if isinstance(content, list | tuple) else []
     if not networks and is_tensorflow(content):

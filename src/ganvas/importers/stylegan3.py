@@ -20,7 +20,7 @@ LAYER = re.compile(r"synthesis\.L(\d{1,3})_(\d{1,5})_(\d{1,5})\.weight")
 
 
 @importers.register("stylegan3")
-def nvidia(content: Any, folder: Path | None) -> Imported | None:
+def nvidia(content: Any, file: Path | None) -> Imported | None:
     """StyleGAN3 (PyTorch), T and R: .pkl, or a state dict of its keys."""
     named = ((*each, tensors_of(each[1])) for each in candidates(content, AVERAGES))
     keys = {"synthesis.input.freqs", "mapping.w_avg"}

@@ -125,16 +125,20 @@ def _by_today(rows: list[Row]) -> list[Row]:
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """The heads and the rows of a table of figures, which have samples and floor in common."""
+    """The heads and the rows of a table of figures of one set of samples."""
 
     def written(value: float | None, digits: int = 4) -> str:
         return "" if value is None else f"{value:.{digits}g}"
 
-    floor_n = max(row.floor_n for row in rows)
-    beside = 0 < floor_n < rows[0].n and any(row.at_floor_n is not None for row in rows)
+    counts = {row.floor_n for row in rows if row.floor is not None}
+    beside = any(row.at_floor_n is not None and 0 < row.floor_n < row.n for row in rows)
     tests = any(row.p_value is not None for row in rows)
-    heads = ["metric", "value", "±", "p", f"at N={floor_n:,}", f"floor (N={floor_n:,})", "its p", "better"]
-    kept = [True, True, True, tests, beside, bool(floor_n), tests, True]
+    # Of several evaluations, or measures, the floors may be of several N: each figure then says its own.
+    same = f"{min(counts):,}" if len(counts) == 1 else ""
+    ends = ["" if same else f" (N={row.floor_n:,})" for row in rows]
+    at, floor = (f"at N={same}", f"floor (N={same})") if same else ("at the floor's N", "floor")
+    heads = ["metric", "value", "±", "p", at, floor, "its p", "better"]
+    kept = [True, True, True, tests, beside, bool(counts), tests, True]
     found = [
         [
             row.label,
@@ -142,11 +146,11 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             written(row.error, 2),
             written(row.p_value, 2),
             written(row.at_floor_n),
-            written(row.floor),
+            written(row.floor) and written(row.floor) + end,
             written(row.floor_p, 2),
             row.better,
         ]
-        for row in rows
+        for row, end in zip(rows, ends, strict=True)
     ]
     return list(compress(heads, kept)), [list(compress(row, kept)) for row in found]
 

@@ -482,10 +482,14 @@ def _halves(unseen: Dataset, seed: int) -> tuple[Tensor, Tensor]:
 
 def _among(rows: Tensor, others: Tensor) -> int:
     """How many of the rows (n, D) are exactly one of the others (m, D)."""
-    asked = Counter(map(_mark, rows))
-    # Part by part: a tensor that is walked through becomes as many objects as it has rows, all at once.
-    there = {mark for part in others.split(arrays.BLOCK) for mark in map(_mark, part) if mark in asked}
+    asked = Counter(_marks(rows))
+    there = {mark for mark in _marks(others) if mark in asked}
     return sum(asked[mark] for mark in there)
+
+
+def _marks(samples: Tensor) -> Iterator[bytes]:
+    """Of each, part by part: a tensor that is walked through becomes as many objects as it has rows, all at once."""
+    return (_mark(sample) for part in samples.split(arrays.BLOCK) for sample in part)
 
 
 def _mark(sample: Tensor) -> bytes:

@@ -15,6 +15,7 @@ import torch
 from ganvas import arrays, dist, io
 from ganvas.config import Config, differences, leaves, replace_at, to_dict, validate
 from ganvas.data import OF_SERIES, Dataset, load_dataset
+from ganvas.data.joined import in_memory
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features.select import how_many
@@ -233,7 +234,7 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
         if path.startswith("data."):
             source = replace_at(Config(data=source), path, value).data
     data_config(source.source, **{name: getattr(source, name) for name in OF_DATA})  # checked once more
-    dataset = load_dataset(source)
+    dataset = in_memory(load_dataset(source))
     config = resolve(source, dataset, wanted)
     if dataset.white is None:
         if source.white is not None:
@@ -334,7 +335,7 @@ def _resumed(
     if not isinstance(about, dict):
         raise GanvasError(f"{run.config_path} is damaged: its 'data' is no object.")
     try:
-        dataset = load_dataset(source)
+        dataset = in_memory(load_dataset(source))
     except GanvasError as error:
         begun = about.get("named_from")
         told = isinstance(begun, str) and 0 < len(begun) <= LONGEST_PATH and begun.isprintable()

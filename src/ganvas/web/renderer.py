@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ganvas import arrays
 from ganvas.cache import cache_folder
@@ -104,13 +105,8 @@ REMEMBERED = 2**25
 IMPORTED = (
     "sklearn.manifold", "sklearn.gaussian_process", "sklearn.linear_model", "sklearn.mixture", "sklearn.model_selection",
     "scipy.interpolate", "matplotlib.backends.backend_agg", "matplotlib.figure",
-    "torch._decomp.decompositions_for_jvp",
 )  # fmt: skip
-"""Slow to import, and in circles: of two threads that begin with different ones of a circle, one gets half a module.
-
-The last is what the first Jacobian imports. It parses the sources of formulas, and pages parse literals: CPython up to 3.11.7
-counts the depth of all threads together (gh-106905), and a page that opened meanwhile ended in a SystemError.
-"""
+"""Slow to import, and in circles: of two threads that begin with different ones of a circle, one gets half a module."""
 LONGEST_SPELLED = 200
 """Letters of an attribute in the name of a file."""
 REST = 0.5
@@ -542,10 +538,13 @@ class Renderer:
 
     def warm(self) -> None:
         """Everything that the first page would wait for, and what its threads would import at the same moment."""
-        with warnings.catch_warnings():
+        for name in IMPORTED:
+            import_module(name)
+        # The first derivative parses the sources of formulas, and pages parse literals: CPython up to 3.11.7 counts the depth of
+        # all threads together (gh-106905), and a page that opened meanwhile ended in a SystemError.
+        with forward_ad.dual_level(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of what torch does with its own functions
-            for name in IMPORTED:
-                import_module(name)
+            forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
         self.view.draw([self.start])
 
     # --- directions ------------------------------------------------------------------------------------------------

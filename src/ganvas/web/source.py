@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from ganvas.checkpoint import is_hash
+from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.runs import Run
 from ganvas.web.intake import Intake
@@ -37,6 +38,8 @@ class Source:
     renderer: Renderer
     run: Run | None = None
     """Where new snapshots come from."""
+    begun: object = None
+    """Its `id`, by which it is told from another that lies at its path later; runs of before have none."""
     opened: Written | None = None
     """What the renderer was opened from."""
     loaded: Sequence[Direction] = ()
@@ -61,6 +64,12 @@ class Source:
 
     over: threading.Event = field(default_factory=threading.Event)
     """Set when it is served no more."""
+
+    def is_replaced(self) -> bool:
+        """Whether another run lies at the path of this one: what was begun since its folder was moved has its number again."""
+        with suppress(GanvasError):  # what cannot be read is said elsewhere
+            return self.run is not None and self.run.info.get("id") != self.begun
+        return False
 
     def show(self, renderer: Renderer) -> None:
         """Note that a page shows it."""
@@ -110,7 +119,8 @@ def source_of(
             loaded[name] = replace(each, name=name)
     given = list(loaded.values())
     check_directions(given)
-    return Source(renderer, run, opened, given, opener)
+    begun = None if run is None else run.info.get("id")
+    return Source(renderer, run, begun, opened, given, opener)
 
 
 def newest(run: Run) -> Written | None:

@@ -104,7 +104,8 @@ def build(page: Page) -> None:
         fewer = renderer.slow and count < SLOW
         more.set_visibility(fewer)
         few = f", no more because each takes {renderer.view.seconds:.1f} s" if fewer else ""
-        words.set_text(f"{count:,} samples of seed {SEED}{few}{marks}; the red line is your way; click to go")
+        red = "" if shown.get("lost") else "; the red line is your way"
+        words.set_text(f"{count:,} samples of seed {SEED}{few}{marks}{red}; click to go")
 
     async def go(event: events.EChartPointClickEventArguments) -> None:
         assert isinstance(event.value, list)
@@ -155,6 +156,7 @@ def build(page: Page) -> None:
             way = await page.aside(places)
             if rests() and shown["map"] is found:  # else the next way, or map, may be there already
                 shown["way"] = way
+                shown["lost"] = not way
                 if not way:
                     words.set_text("the map is of pictures of another size: without your way")
                     redraw.set_visibility(True)

@@ -49,7 +49,12 @@ def build(page: Page) -> None:
             words.set_text(f"This run cannot be read: {type(error).__name__}: {error}")
 
     async def show() -> None:
-        folder.check_home()  # another run of its number may lie there since
+        if await page.aside(source.is_replaced):
+            words.set_text(
+                f"Another run lies at {folder.path} by now. This page stays with the one that it was opened for."
+            )
+            seen.update(file=-1, lines=-1)
+            return
         # Read when it has changed alone: every page looks, and a run from anybody may have 64 MiB of them.
         file = _written(folder.path / "stats.jsonl")
         stats = [] if file == seen["file"] else await page.aside(folder.stats)
