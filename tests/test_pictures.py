@@ -127,6 +127,13 @@ def test_labels_are_cut_before_they_are_measured() -> None:
     assert drawn.tobytes() == same.tobytes()
 
 
+def test_labels_do_not_enlarge_what_is_high_and_narrow() -> None:
+    """16 pictures of 1 x 65,536 px had room made for the words below them: 2.4 million px high, and 8 GB."""
+    images = torch.zeros(32, 1, 65_536, 1, dtype=torch.uint8)
+    drawn = pictures.grid(images, 16, captions=["100%"] * 32)
+    assert drawn.width * drawn.height < 2 * pictures.MOST_PIXELS
+
+
 def test_tall_sheets_stay_on_a_screen() -> None:
     assert pictures.grid(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), 2).height <= 1200
 

@@ -93,12 +93,24 @@ def atomic(path: Path, said: Path | None = None) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def check_name(path: Path) -> None:
+    """Raise `GanvasError` for a place of tensors whose name safetensors does not take: it would say that the file is damaged."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise GanvasError(
+            f"{path} cannot be opened: its name or that of a folder is no UTF-8 text, which safetensors wants. Rename it."
+        ) from error
+
+
 def check_place(path: Path) -> None:
     """Raise `GanvasError` when no file could be written at `path`: a folder has its name, or its folder takes no files.
 
     A file is tried in the folder, or in the nearest one above it that is there: permissions alone do not tell of read-only
     disks, and an administrator has all of them.
     """
+    if path.suffix == ".safetensors":
+        check_name(path)
     try:
         if path.is_dir():
             raise GanvasError(f"{path} is a folder, and a file is to be written there. Choose another name.")
@@ -453,9 +465,9 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
     if not path.is_file():
         raise GanvasError(f"No such file: {path}.")
     tensors: dict[str, Tensor] = {}
+    check_name(path)
     try:
         _check_start(path)
-        os.fspath(path).encode()  # the library would say that the file is damaged
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             names = list(file.keys())
@@ -463,10 +475,6 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
                 raise GanvasError(f"{path} holds {len(names):,} tensors; {MOST_TENSORS:,} are read at most.")
             if with_tensors:
                 tensors = {name: file.get_tensor(name) for name in names}
-    except UnicodeEncodeError as error:
-        raise GanvasError(
-            f"{path} cannot be opened: its name or that of a folder is no UTF-8 text, which safetensors wants. Rename it."
-        ) from error
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
         # Sizes that torch cannot hold pass the library where one of them is 0; torch's words end in a listing of its calls.
         words = (str(error).splitlines() or [""])[0]

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain, pairwise
-from math import ceil, prod, sqrt
+from math import ceil, isqrt, prod, sqrt
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import category
@@ -77,7 +77,8 @@ def grid(
     scale = max(1, min(round(min_width / (columns * width)), round(2 * min_width / (rows * height))))
     if texts := [text for text in (*heads, *captions) if text]:
         room = max(font().getlength(text) for text in texts) + 6
-        scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))
+        most = isqrt(MOST_PIXELS // (rows * columns * height * width))  # of narrow ones that are high
+        scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width), most))
     height, width = height * scale + gap, width * scale + gap
     # Laid out as the picture will be: of a large one every copy counts.
     pixels = torch.full((rows * height + gap, columns * width + gap, channels), 128, dtype=torch.uint8)

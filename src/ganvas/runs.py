@@ -563,6 +563,7 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
 
     The folder appears whole; two runs that start together get two numbers.
     """
+    io.check_name(out / name)
     try:
         out.mkdir(parents=True, exist_ok=True)
         passed = set[str]()

@@ -380,3 +380,18 @@ def test_what_would_not_open_is_not_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
     config, _ = plan(str(tmp_path / "long.npy"), network="transformer-small")
     assert config.network.name == "transformer-small"
+
+
+def test_points_of_many_numbers_have_layers_that_memory_holds(tmp_path: Path) -> None:
+    """A file of 179 kB with points of 60,000 numbers, trained by default: seven of each for the critic, and 4.5 GB."""
+    seen = {}
+    for numbers in (2, 33, 60_000):
+        np.savez_compressed(tmp_path / f"{numbers}.npz", points=np.zeros((120, numbers), np.float32))
+        config, _ = plan(str(tmp_path / f"{numbers}.npz"), settings={"network.critic.act": "leaky"})
+        seen[numbers] = config.network.critic
+        assert config.network.generator["hidden"] == [min(256, 2**22 // numbers)] * 3
+    assert [each.get("fourier", 0) for each in seen.values()] == [3, 0, 0]
+    assert [each["hidden"][0] for each in seen.values()] == [256, 256, 69]
+    asked = {"network.critic.fourier": 2, "network.critic.hidden": [100]}
+    config, _ = plan(str(tmp_path / "60000.npz"), settings=asked)
+    assert (config.network.critic["fourier"], config.network.critic["hidden"]) == (2, [100])

@@ -53,6 +53,8 @@ RECIPES = {
 """The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; both in one; Jiang et al. 2021."""
 MOST_CHUNKS = 16
 """Chunks of a series where nobody says how long they are: a recurrent network learns less of more, and takes longer."""
+FEW_NUMBERS, MOST_WEIGHTS = 32, 2**22
+"""Of a point: up to so many the critic sees their sines, too; and of a layer beside all of them."""
 MOST_TOGETHER, EACH_NUMBER = 2**22, 140
 """Numbers of the series of a batch where nobody says how many they are, and bytes that each of them takes in a step: of 64
 columns of 256 categories, in 100 kB, 64 windows took gigabytes."""
@@ -107,6 +109,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     settings |= options.settings or {}
     if dataset.series is not None:
         config = _of_series(config, dataset, settings)
+    if dataset.kind == "points" and options.start is None and config.network.name == "mlp":
+        config = _of_points(config, dataset.shape[0])
     if options.in_latent is not None or (not dataset.is_images and options.start is None):
         config = _reaching(config, dataset, options.in_latent is not None)
     if dataset.is_images and config.network.name == "style" and max(dataset.shape[1:]) > LARGE:
@@ -314,6 +318,22 @@ def _reaching(config: Config, dataset: Dataset, of_codes: bool) -> Config:
         return config
     output = "linear" if dataset.series is None or of_codes else "tanh"
     return replace(config, network=replace(network, generator={**network.generator, "output": output}))
+
+
+def _of_points(config: Config, numbers: int) -> Config:
+    """The config for points of so many numbers: sines are for modes in a plane, and layers beside many numbers are narrower."""
+    network, most = config.network, max(1, MOST_WEIGHTS // numbers)
+
+    def narrower(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: [min(each, most) for each in value] if name == "hidden" else value
+            for name, value in options.items()
+        }
+
+    critic = narrower(network.critic)
+    if numbers > FEW_NUMBERS:
+        critic.pop("fourier", None)
+    return replace(config, network=replace(network, generator=narrower(network.generator), critic=critic))
 
 
 def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) -> Config:
