@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import ganvas
 from ganvas import io
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import load_directions, save
+from ganvas.latent.jacobian import columns
 from ganvas.latent.paths import pyramid
 from ganvas.model import PACKAGED
 from ganvas.web.landscape import landscape
@@ -360,3 +363,21 @@ def test_an_attribute_may_have_a_name_that_no_file_can(
     for name in ("class:" + 40 * "\u0416", "class:" + 41 * "\u0416"):
         fashion.named(name)
     assert [len(name) for name in asked] == [46, 47]
+
+
+def test_a_second_page_is_warmed_beside_the_directions_of_the_first(fashion: Renderer) -> None:
+    """Levels of forward mode are of the process: a second `ganvas.explore` of a notebook ended in a RuntimeError."""
+    over = threading.Event()
+
+    def directions() -> None:
+        while not over.is_set():
+            columns(fashion.space, fashion.space.few(1)[0][0])
+
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(directions)
+        try:
+            for _ in range(10):
+                fashion.warm()
+        finally:
+            over.set()
+        busy.result()

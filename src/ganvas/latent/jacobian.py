@@ -17,7 +17,7 @@ MOST_NUMBERS = 2**27
 as many."""
 PART = 2**24
 """Numbers of it that are brought to float64 at a time."""
-_FORWARD = threading.Lock()
+FORWARD = threading.Lock()
 """Torch counts levels of forward mode for the process, not for the thread: of Jacobians that two threads took at once some
 were wrong, without a word."""
 SPECTRUM_POINTS, SPECTRUM_CLASSES = 4, 10
@@ -65,7 +65,7 @@ def columns(
             warnings.simplefilter("ignore", DeprecationWarning)
             features = one(point)
             for first, some in zip(range(0, len(basis), size), basis.split(size), strict=True):
-                with _FORWARD:
+                with FORWARD:
                     pushed = torch.func.vmap(push)(some)
                 found = found if first else pushed.new_empty(len(basis), len(features))
                 found[first : first + len(some)] = pushed

@@ -167,7 +167,7 @@ class _Looked:
         self.space, self.n, self.scorer = space, n, space.scorer
         self.samples = torch.empty(0)
         """As the map keeps them."""
-        self.values: dict[str, list[Tensor]] = {}
+        self.values: dict[str, Tensor] = {}
         """What is measured of whole ones, by name."""
 
     def parts(self, seed: int, size: int) -> Iterator[Tensor]:
@@ -183,11 +183,17 @@ class _Looked:
                 self.samples[rows] = small
                 if self.scorer is not None:
                     label = None if labels is None else labels[rows]
-                    self.values.setdefault(CRITIC_SCORE, []).append(self.scorer.scores(part, label))
+                    self._note(CRITIC_SCORE, rows, self.scorer.scores(part, label))
                 for name, measure in measures.items():
-                    self.values.setdefault(name, []).append(measure(part).double().cpu())
+                    self._note(name, rows, measure(part).double().cpu())
                 done += len(part)
                 yield part
+
+    def _note(self, name: str, rows: slice, found: Tensor) -> None:
+        # Of one piece: a few numbers kept of each part lie where its pictures were, and the next ones are put behind them.
+        if name not in self.values:
+            self.values[name] = found.new_empty(self.n)
+        self.values[name][rows] = found
 
 
 @shown
@@ -225,7 +231,7 @@ def draw_map(
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1)).fit(features)
     away, _ = neighbours.kneighbors()
     values: dict[str, Array] = {"density": -np.log(away.mean(1) + 1e-12)}
-    told = {name: torch.cat(parts).numpy() for name, parts in looked.values.items()}
+    told = {name: each.numpy() for name, each in looked.values.items()}
     values |= {name: told[name] for name in (CRITIC_SCORE,) if name in told}
     classes = None if logits is None else logits.argmax(1)
     if classes is not None:

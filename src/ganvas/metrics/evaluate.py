@@ -48,7 +48,8 @@ SMALL_N = 10_000
 LEAST_N = 1000
 """Samples that are drawn for however small a reference."""
 SERIES_HELD = 2**24
-"""Numbers of the series that are drawn where nobody says how many: they are held whole, several times over, in float64 too."""
+"""Numbers of the series or points that are drawn where nobody says how many: they are held whole, several times over, in float64
+too."""
 LONGEST_SERIES = 2**16
 """Numbers of one: the encoder that its measures train restores all of them, and takes minutes for so many."""
 LEAST_FLOOR = 50
@@ -562,8 +563,8 @@ def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:
 
 
 def affordable(dataset: Dataset, count: int) -> int:
-    """How many of so many samples are drawn where nobody says how many: all, but of large series."""
-    if dataset.series is None:
+    """How many of so many samples are drawn where nobody says how many: all, but of large series and points of many numbers."""
+    if dataset.is_images:
         return count
     return arrays.fitting(math.prod(dataset.shape), SERIES_HELD, count, sequences.LEAST)
 

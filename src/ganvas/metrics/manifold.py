@@ -13,8 +13,8 @@ from ganvas.errors import GanvasError
 
 HELD = 2**26
 """Numbers of rows of which a second copy is held."""
-BLOCK, MOST = 1024, 2**27
-"""Rows in a block, and distances in it: memory is BLOCK x M and never N x M, and of a million M no more than of 131,072."""
+BLOCK, MOST = 1024, 2**26
+"""Rows in a block, and distances in it: memory is BLOCK x M and never N x M, and of a million M no more than of 65,536."""
 FEW = 32
 """Columns up to which distances are computed in float64: neighbours may lie a thousand times nearer than sets are wide."""
 

@@ -11,7 +11,10 @@ from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 from ganvas.metrics.manifold import nearest_distances
 from ganvas.metrics.modes import k_means
-from ganvas.metrics.resample import pulls, spread_of_groups
+from ganvas.metrics.resample import pick, pulls, spread_of_groups
+
+MOST_CLUSTERED = 2**17
+"""Training samples that the cells of C_T are found among."""
 
 
 class NearestTraining(NamedTuple):
@@ -161,6 +164,12 @@ def _assign(
     if cells == 1:
         first, second = (np.zeros(len(rows), int) for rows in parts)
         return first, second
-    found = k_means(train, cells, seed, "cells")
+    # Of a part, where that says as much: the library copies what it is given.
+    part = (
+        train
+        if len(train) <= MOST_CLUSTERED
+        else train[pick(len(train), MOST_CLUSTERED, seed).to(train.device)]
+    )
+    found = k_means(part, cells, seed, "cells")
     first, second = (found.predict(rows.cpu().numpy()) for rows in parts)
     return first, second

@@ -343,7 +343,7 @@ class Loop:
     def _foretell(self, seconds: float, images: int) -> None:
         """Say how long the budget takes on a CPU, once, by the speed of its first seconds."""
         t = self.config.training
-        if self.foretold or seconds < FIRST:
+        if self.foretold or seconds < FIRST or images <= 0:
             return
         self.foretold = True
         if t.kimg and not t.minutes and self.device.type == "cpu" and dist.rank() == 0:

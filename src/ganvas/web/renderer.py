@@ -40,7 +40,7 @@ from ganvas.latent.directions import (
 from ganvas.latent.encoder import has_encoder, own_encoder
 from ganvas.latent.finders import finders
 from ganvas.latent.invert import invert, scale_of
-from ganvas.latent.jacobian import MOST, jacobians
+from ganvas.latent.jacobian import FORWARD, MOST, jacobians
 from ganvas.latent.likeness import MOST as MOST_ALIKE
 from ganvas.latent.likeness import Likeness
 from ganvas.latent.paths import NUMBERS, pyramid
@@ -542,7 +542,7 @@ class Renderer:
             import_module(name)
         # The first derivative parses the sources of formulas, and pages parse literals: CPython up to 3.11.7 counts the depth of
         # all threads together (gh-106905), and a page that opened meanwhile ended in a SystemError.
-        with forward_ad.dual_level(), warnings.catch_warnings():
+        with FORWARD, forward_ad.dual_level(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of what torch does with its own functions
             forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
         self.view.draw([self.start])

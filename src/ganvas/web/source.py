@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
+from ganvas import io
 from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
@@ -40,6 +41,9 @@ class Source:
     """Where new snapshots come from."""
     begun: object = None
     """Its `id`, by which it is told from another that lies at its path later; runs of before have none."""
+    known: tuple[int, int] | None = None
+    other: bool = False
+    """When what lies at its path was written, and whether it is another run."""
     opened: Written | None = None
     """What the renderer was opened from."""
     loaded: Sequence[Direction] = ()
@@ -65,11 +69,19 @@ class Source:
     over: threading.Event = field(default_factory=threading.Event)
     """Set when it is served no more."""
 
-    def is_replaced(self) -> bool:
-        """Whether another run lies at the path of this one: what was begun since its folder was moved has its number again."""
-        with suppress(GanvasError):  # what cannot be read is said elsewhere
-            return self.run is not None and self.run.info.get("id") != self.begun
-        return False
+    def astray(self) -> str:
+        """What to say where its run is no longer at its path: one begun since has its number again. Empty where it is."""
+        if self.run is None:
+            return ""
+        if not self.run.path.is_dir():
+            return f"{self.run.path} was moved or removed."
+        if (
+            written := io.stamp(self.run.config_path)
+        ) != self.known:  # every page asks, and a stranger's may be large
+            self.known, self.other = written, False
+            with suppress(GanvasError):  # what cannot be read is said elsewhere
+                self.other = self.begun is not None and self.run.info.get("id") != self.begun
+        return f"Another run lies at {self.run.path} by now." if self.other else ""
 
     def show(self, renderer: Renderer) -> None:
         """Note that a page shows it."""
@@ -119,8 +131,10 @@ def source_of(
             loaded[name] = replace(each, name=name)
     given = list(loaded.values())
     check_directions(given)
-    begun = None if run is None else run.info.get("id")
-    return Source(renderer, run, begun, opened, given, opener)
+    begun: object = None
+    with suppress(GanvasError):  # of a damaged config.json: then it is not told from others
+        begun = None if run is None else run.info.get("id")
+    return Source(renderer, run, begun, opened=opened, loaded=given, opener=opener)
 
 
 def newest(run: Run) -> Written | None:

@@ -49,10 +49,8 @@ def build(page: Page) -> None:
             words.set_text(f"This run cannot be read: {type(error).__name__}: {error}")
 
     async def show() -> None:
-        if await page.aside(source.is_replaced):
-            words.set_text(
-                f"Another run lies at {folder.path} by now. This page stays with the one that it was opened for."
-            )
+        if why := await page.aside(source.astray):
+            words.set_text(f"{why} This page stays with what it was opened for.")
             seen.update(file=-1, lines=-1)
             return
         # Read when it has changed alone: every page looks, and a run from anybody may have 64 MiB of them.
