@@ -76,6 +76,8 @@ def test_what_a_run_tells_to_type_works(
     assert main(["eval", str(path), "--extractor", "pyramid", "--n", "50", "--metrics", "frechet"]) == 0
     path, log = told("digits")
     assert log.endswith(f"ganvas eval {path}\n")
+    path, log = told("toy:ring8")
+    assert log.endswith(f"Go on: ganvas sample {path}, ganvas eval {path}\n"), "points are not explored"
     table = tmp_path / "shop.csv"
     table.write_text("a\n" + "".join(f"{i % 7}\n" for i in range(120)))
     run = ganvas.train(

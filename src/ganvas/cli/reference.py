@@ -38,6 +38,7 @@ def run(
     from ganvas.features import open_extractor
     from ganvas.features.cache import path_of
     from ganvas.metrics import embed_reference
+    from ganvas.types import counted_samples
 
     dataset = load_dataset(DataConfig(data, resolution, resize, height=height, alpha=alpha))
     with _shared.together(device) as (here, first), _shared.progress() as tell:
@@ -53,5 +54,5 @@ def run(
         )
         return
     _shared.say(
-        f"{dataset.name}: {sizes[0]:,} images and {sizes[1]:,} held out, features {chosen.id} -> {path}"
+        f"{dataset.name}: {counted_samples(sizes[0], dataset.shape)} and {sizes[1]:,} held out, features {chosen.id} -> {path}"
     )

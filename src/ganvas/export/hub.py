@@ -109,9 +109,8 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
 
 def is_changed(folder: Path) -> bool:
     """Whether the card of a folder that `write` has just written is somebody's own by now."""
-    with suppress(
-        GanvasError, OSError, LookupError, TypeError, ValueError
-    ):  # where somebody works on it at this moment
+    # Where somebody works on it at this moment it may lack anything.
+    with suppress(GanvasError, OSError, LookupError, TypeError, ValueError):
         known = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)["card"]["digest"]
         return bool(known != _digest((folder / CARD).read_bytes().decode()))
     return True

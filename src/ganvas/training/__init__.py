@@ -184,11 +184,12 @@ def _check_alike(config: Config, dataset: Dataset) -> None:
 
 def _onward(run: Run, config: Config, dataset: Dataset) -> str:
     """The commands that go on from a run, as they work for it."""
+    look = f"ganvas {'sample' if dataset.kind == 'points' else 'explore'} {run.path}"
     try:
         flags = how_to_measure(dataset, config.data, guide_of(config.network))
     except GanvasError:
-        return f"ganvas explore {run.path}"
-    return f"ganvas explore {run.path}, ganvas eval {run.path}{flags}"
+        return look
+    return f"{look}, ganvas eval {run.path}{flags}"
 
 
 def _close(result: Result, display: Display, report: bool, onward: str) -> None:
