@@ -76,8 +76,13 @@ def test_what_a_run_tells_to_type_works(
     assert main(["eval", str(path), "--extractor", "pyramid", "--n", "50", "--metrics", "frechet"]) == 0
     path, log = told("digits")
     assert log.endswith(f"ganvas eval {path}\n")
-    path, log = told("toy:ring8")
-    assert log.endswith(f"Go on: ganvas sample {path}, ganvas eval {path}\n"), "points are not explored"
+    run = ganvas.train(
+        "toy:ring8", kimg=0.2, device="cpu", out=tmp_path / "runs", quiet=True, settings={}
+    ).run
+    log = (run.path / "log.txt").read_text()
+    assert log.endswith(f"Go on: ganvas sample {run.path}, ganvas eval {run.path}\n"), (
+        "points are not explored"
+    )
     table = tmp_path / "shop.csv"
     table.write_text("a\n" + "".join(f"{i % 7}\n" for i in range(120)))
     run = ganvas.train(
