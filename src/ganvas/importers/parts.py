@@ -98,8 +98,7 @@ def json_beside(file: Path | None, name: str) -> io.Json | None:
 
     Raises `GanvasError` for a damaged one, and for a link that leads out of the folder (`runs.check_beside`).
     """
-    path = None if file is None else file.with_name(name)
-    if file is None or path is None or not path.is_file():
+    if file is None or not (path := file.with_name(name)).is_file():
         return None
     check_beside(path, file)
     return io.read_json(path)

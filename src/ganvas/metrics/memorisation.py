@@ -164,12 +164,8 @@ def _assign(
     if cells == 1:
         first, second = (np.zeros(len(rows), int) for rows in parts)
         return first, second
-    # Of a part, where that says as much: the library copies what it is given.
-    part = (
-        train
-        if len(train) <= MOST_CLUSTERED
-        else train[pick(len(train), MOST_CLUSTERED, seed).to(train.device)]
-    )
-    found = k_means(part, cells, seed, "cells")
+    if len(train) > MOST_CLUSTERED:  # the library copies what it is given
+        train = train[pick(len(train), MOST_CLUSTERED, seed).to(train.device)]
+    found = k_means(train, cells, seed, "cells")
     first, second = (found.predict(rows.cpu().numpy()) for rows in parts)
     return first, second

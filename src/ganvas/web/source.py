@@ -75,9 +75,8 @@ class Source:
             return ""
         if not self.run.path.is_dir():
             return f"{self.run.path} was moved or removed."
-        if (
-            written := io.stamp(self.run.config_path)
-        ) != self.known:  # every page asks, and a stranger's may be large
+        written = io.stamp(self.run.config_path)
+        if written != self.known:  # every page asks, and a stranger's may be large
             self.known, self.other = written, False
             with suppress(GanvasError):  # what cannot be read is said elsewhere
                 self.other = self.begun is not None and self.run.info.get("id") != self.begun
