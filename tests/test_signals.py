@@ -1,8 +1,11 @@
 """Signals end a command as Ctrl-C does."""
 
 import signal
+import sys
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,55 @@ def test_torch_is_set_up_before_a_signal_ends_the_command() -> None:
     with pytest.raises(signals.Stopped):
         command()
     assert done == ["set up"]
+
+
+class Callback:
+    """Calls back as it goes, as `__del__` does; nothing can be raised out of that."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+
+    def __del__(self) -> None:
+        self.call()
+
+
+def by_a_weak_reference(call: Callable[[], object]) -> None:
+    gone = Callback(lambda: None)
+    reference = weakref.ref(gone, lambda _: call())
+    del gone
+    assert reference() is None
+
+
+def by_del(call: Callable[[], object]) -> None:
+    Callback(call)
+
+
+@pytest.mark.parametrize("calls", [by_a_weak_reference, by_del])
+@pytest.mark.parametrize("number", STRUCK, ids=lambda each: each.name)
+def test_a_signal_that_python_cannot_raise_where_it_arrives_comes_again(
+    number: int, calls: Callable[[Callable[[], object]], None]
+) -> None:
+    """Python prints what such a callback raises as ignored, and goes on: the training did, to the end of its budget."""
+    before, hook = signal.getsignal(number), sys.unraisablehook
+
+    def command() -> None:
+        with signals.interrupting():
+            calls(lambda: signal.raise_signal(number))
+            time.sleep(5)
+            raise AssertionError("not interrupted")
+
+    with pytest.raises(signals.Stopped):
+        command()
+    assert signal.getsignal(number) == before
+    assert sys.unraisablehook is hook
+
+
+def test_other_exceptions_that_python_ignores_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: told.append(lost.exc_type.__name__))
+    with signals.interrupting():
+        by_del(lambda: 1 / 0)
+    assert told == ["ZeroDivisionError"]
 
 
 def test_what_is_ignored_stays_so_and_the_rest_is_put_back() -> None:

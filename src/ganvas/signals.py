@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,10 @@ class Stopped(KeyboardInterrupt):
     """By a signal. After a plain KeyboardInterrupt that passed through `exec`, as in a dataclass, Python ends by SIGINT, whatever
     exit code it was given."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
 
 @contextmanager
 def interrupting(program: bool = False) -> Iterator[None]:
@@ -56,20 +61,39 @@ def interrupting(program: bool = False) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if _sets_up_torch(frame):
-            again = threading.Timer(SOON, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+            _send_again(number)
             return
         for each in previous:
             if each != signal.SIGINT:
                 signal.signal(each, signal.SIG_IGN)
                 previous[each] = signal.SIG_IGN if program else previous[each]
-        raise Stopped
+        raise Stopped(number)
 
+    def ignored(lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, Stopped):
+            told(lost)
+            return
+        signal.signal(lost.exc_value.number, handle)
+        _send_again(lost.exc_value.number)
+
+    told = sys.unraisablehook
     with heard(handle) as previous:
         if program and previous.get(signal.SIGINT) is signal.default_int_handler:
             previous[signal.SIGINT] = signal.SIG_DFL
-        yield
+        if previous:
+            # Nothing can be raised out of `__del__` and the callbacks of weak references: Python prints it, and goes on.
+            sys.unraisablehook = ignored
+        try:
+            yield
+        finally:
+            if previous:
+                sys.unraisablehook = told
+
+
+def _send_again(number: int) -> None:
+    again = threading.Timer(SOON, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _sets_up_torch(frame: FrameType | None) -> bool:
