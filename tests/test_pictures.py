@@ -422,6 +422,12 @@ def test_points_of_one_coordinate_are_drawn_as_a_histogram() -> None:
     assert (left != 255).mean() > 10 * (right != 255).mean(), "bars stand where the points are"
 
 
+def test_points_of_many_coordinates_are_drawn_as_wide_as_the_two_that_are_shown_spread() -> None:
+    points = torch.randn(300, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 50.0])
+    shown, alone = (np.array(pictures.scatter(each)) for each in (points, points[:, :2]))
+    assert np.array_equal(shown, alone)
+
+
 def test_what_is_missing_has_no_power_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A series about 1,000 that ends early, or lacks a value, moves no more than a whole one."""
     x = 1000 + np.random.default_rng(0).normal(size=(40, 32, 1))

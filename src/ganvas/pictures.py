@@ -202,12 +202,13 @@ def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100)
     axes = figure.add_subplot()
-    reach = max(1.0, float(np.quantile(points.abs().numpy(), 0.999)) * 1.1)
+    shown = points[:, :2].numpy()
+    reach = max(1.0, float(np.quantile(np.abs(shown), 0.999)) * 1.1)
     if points.shape[1] == 1:
-        axes.hist(points[:, 0].numpy(), bins=64, range=(-reach, reach))
+        axes.hist(shown[:, 0], bins=64, range=(-reach, reach))
         axes.set(xlim=(-reach, reach), title=literal(title))
         return _plotted(figure)
-    axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
+    axes.scatter(shown[:, 0], shown[:, 1], s=3, alpha=0.5, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=literal(title))
     return _plotted(figure)
 

@@ -1,5 +1,6 @@
 """Train several times and say how much of the result is chance: other seeds, or other parts of the data held out."""
 
+import gc
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +100,7 @@ def repeat(
             n = n or affordable(dataset, SMALL_N)
             fingerprint = dataset.fingerprint
             del dataset  # each run holds its own
+        gc.collect()  # a run before holds its samples and networks in cycles
         result = train(data, asked, out=out, name=name, report=report, quiet=quiet, log=log)
         if result.stopped == "interrupted":
             raise Interrupted(
@@ -106,7 +108,10 @@ def repeat(
                 f"The one that was stopped resumes with: ganvas train --resume {result.run.path}"
             )
         begun = begun if i else _begun(result)
-        found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)
+        device = result.run.config.training.device
+        found = evaluate(
+            result.run.path, metrics=METRICS, n=n, device=device
+        ).rows  # alone: the samples take memory
         # As the first run reads them: series are scaled by the fold that is trained on.
         try:
             now = plan(data, first)[1].fingerprint
@@ -127,8 +132,8 @@ def repeat(
                 "again."
             )
         results.append(result)
-        result.run.append_metrics([row.to_json() for row in found.rows])
-        for row in found.rows:
+        result.run.append_metrics([row.to_json() for row in found])
+        for row in found:
             values.setdefault(row.metric, []).append(row.value)
             floors.setdefault(row.metric, []).extend([] if row.floor is None else [row.floor])
             fewer = row.at_floor_n if row.floor_n < row.n else None
