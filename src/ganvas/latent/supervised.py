@@ -227,11 +227,9 @@ def scores_of(space: LatentSpace, names: Sequence[str], points: Tensor) -> dict[
     Of a class it is 1 where the sample is that class.
     """
     measures = {name: open_attribute(name, space.model) for name in names}
-    parts: dict[str, list[Tensor]] = {name: [] for name in measures}
-    for images in looks(space, points, see=space.model.to_data):
-        for name, measure in measures.items():
-            parts[name].append(measure(images).cpu())
-    found = {name: torch.cat(each) for name, each in parts.items()}
+    seen = looks(space, points, see=space.model.to_data)
+    rows = (torch.stack([measure(samples).cpu() for measure in measures.values()], 1) for samples in seen)
+    found = dict(zip(measures, arrays.joined(rows, len(points)).T.contiguous(), strict=True))
     return {name: (each > 0.5).float() if name.startswith("class:") else each for name, each in found.items()}
 
 
