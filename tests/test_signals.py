@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ganvas import signals
+from ganvas.errors import GanvasError
 from tests.forked import Process
 
 STRUCK = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -108,6 +109,25 @@ def test_a_signal_that_python_cannot_raise_where_it_arrives_comes_again(
         command()
     assert signal.getsignal(number) == before
     assert sys.unraisablehook is hook
+
+
+def test_what_a_library_makes_of_a_signal_is_one_all_the_same() -> None:
+    """Torch made a ValueError of it in its first read of tensors, and a whole file was called damaged."""
+
+    def command() -> None:
+        with signals.interrupting():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                raise GanvasError("it is damaged") from None
+
+    with pytest.raises(signals.Stopped):
+        command()
+
+
+def test_an_error_without_a_signal_stays() -> None:
+    with pytest.raises(GanvasError, match="damaged"), signals.interrupting():
+        raise GanvasError("it is damaged")
 
 
 def test_other_exceptions_that_python_ignores_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:

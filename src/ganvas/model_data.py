@@ -70,9 +70,14 @@ def config_for(model: Model, source: str) -> DataConfig:
         return replace(known, source=source)
     if len(model.shape) != 2:
         return replace(plain, resolution=known.resolution, height=known.height)
-    if not all(each.lower().endswith(NAMED) for each in (known.source, source)):
+    return config_beside(known, plain)
+
+
+def config_beside(known: DataConfig, plain: DataConfig) -> DataConfig:
+    """How a table is read beside another one: by the same columns and windows, as far as it has them. Others as they are."""
+    if not all(each.lower().endswith(NAMED) for each in (known.source, plain.source)):
         return plain
-    names = columns_of(find_path(source, WANTED))
+    names = columns_of(find_path(plain.source, WANTED))
     time, by, label = (name if name in names else "" for name in (known.time, known.by, known.label))
     if not by and names and names[0] in SERIES:  # ganvas wrote it
         classes = next((name for name in reversed(CLASS) if known.label and name in names), "")

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
+from ganvas.errors import Interrupted
+
 T = TypeVar("T")
 SHORT = 0.2
 """Seconds of one wait for another thread."""
@@ -67,6 +69,7 @@ def interrupting(program: bool = False) -> Iterator[None]:
             if each != signal.SIGINT:
                 signal.signal(each, signal.SIG_IGN)
                 previous[each] = signal.SIG_IGN if program else previous[each]
+        raised.append(number)
         raise Stopped(number)
 
     def ignored(lost: "sys.UnraisableHookArgs") -> None:
@@ -76,7 +79,7 @@ def interrupting(program: bool = False) -> Iterator[None]:
         signal.signal(lost.exc_value.number, handle)
         _send_again(lost.exc_value.number)
 
-    told = sys.unraisablehook
+    told, raised = sys.unraisablehook, list[int]()
     with heard(handle) as previous:
         if program and previous.get(signal.SIGINT) is signal.default_int_handler:
             previous[signal.SIGINT] = signal.SIG_DFL
@@ -85,6 +88,11 @@ def interrupting(program: bool = False) -> Iterator[None]:
             sys.unraisablehook = ignored
         try:
             yield
+        except Exception as error:
+            # Compiled code makes other errors of it: torch, in its first reads of tensors, that of a damaged file.
+            if raised and not isinstance(error, Interrupted):
+                raise Stopped(raised[-1]) from error
+            raise
         finally:
             if previous:
                 sys.unraisablehook = told

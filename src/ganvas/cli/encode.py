@@ -31,7 +31,8 @@ def run(
             trained on), 0 for the standard normal, and write a model that is drawn from it beside `out`, as .safetensors.
         side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: An .npz: `z`, the latents that the model draws from; `codes`, what its decoder gets of them; `typicality` of each
-            among the model's own samples, where it is known what these are drawn from; `labels`, where the data have them.
+            among the model's own samples, where it is known what these are drawn from; `labels`, numbers of the model's classes,
+            where the images have some of these.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
@@ -41,7 +42,7 @@ def run(
     from ganvas.arrays import count
     from ganvas.data import load_dataset
     from ganvas.latent.prior import fit_prior
-    from ganvas.model_data import CHANGED, config_for, has_changed, learned_from
+    from ganvas.model_data import CHANGED, class_names, config_for, has_changed, learned_from
     from ganvas.model_file import load
     from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
@@ -53,7 +54,7 @@ def run(
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False, side=side)
     config = config_for(loaded, images)
-    data = load_dataset(config, tuple(loaded.shape), loaded.info.series)
+    data = load_dataset(config, tuple(loaded.shape), loaded.info.series).classed_as(class_names(loaded))
     grown = fit is not None and has_changed(loaded, data, config)
     words = f"{data.name} {CHANGED}: the prior may be fitted to what was held out then, and that is new to it no more."
     _shared.say_notes(data, words if grown else "")

@@ -9,7 +9,7 @@ from ganvas.arrays import number
 from ganvas.config import DataConfig
 from ganvas.data import arrays, digits, folder, hub, idx, origin, series, shapes, tables, toy
 from ganvas.data.base import Dataset, datasets, find_path
-from ganvas.data.decode import SUFFIXES
+from ganvas.data.decode import SUFFIXES, white_beside
 from ganvas.data.fitted import fit
 from ganvas.data.joined import balanced, join
 from ganvas.data.listing import DOCUMENT
@@ -32,6 +32,7 @@ __all__ = [
     "hub",
     "idx",
     "join",
+    "load_beside",
     "load_dataset",
     "origin",
     "series",
@@ -68,6 +69,8 @@ def load_dataset(
             if shape is not None and (own := join(_of_one_white(each, None))).shape == tuple(shape):
                 return own
         return join(_of_one_white(each, shape))
+    if schema is not None and config.source.lower().endswith(tables.NAMED):
+        config = tables.read_as(find_path(config.source, WANTED), config, schema)
     found = _open(config, None) if shape is None else _of_shape(config, shape)
     if isinstance(found, Table):
         if shape is not None and len(shape) != 2:
@@ -88,13 +91,32 @@ def load_dataset(
     return found if shape is None else fit(found, shape, config.resize or "crop")
 
 
+def load_beside(
+    config: DataConfig, white: float | None, shape: Shape | None = None, schema: Schema | None = None
+) -> Dataset:
+    """`load_dataset` of what is compared with others, in whose grey pictures of more than 8 bits `white` is white, or None: they
+    have 8."""
+    found = load_dataset(config, shape, schema)
+    if found.white is not None:
+        white = white or white_beside(found.white)
+    return (
+        found if found.white in (None, white) else load_dataset(replace(config, white=white), shape, schema)
+    )
+
+
 def _of_one_white(configs: Sequence[DataConfig], shape: Shape | None) -> list[Dataset]:
     """Several sets, in whose grey pictures of more than 8 bits the same value is white."""
     found = [load_dataset(config, shape) for config in configs]
-    whites = {each.white for each in found if each.white}
-    if len(whites) < 2:
+    whites = [each.white for each in found]
+    known = {white for white in whites if white}
+    if not known:
         return found
-    return [load_dataset(replace(config, white=max(whites)), shape) for config in configs]
+    white = white_beside(max(known)) if None in whites else max(known)
+    return (
+        found
+        if known == {white}
+        else [load_dataset(replace(config, white=white), shape) for config in configs]
+    )
 
 
 def _of_shape(config: DataConfig, shape: Shape) -> Dataset | Table:

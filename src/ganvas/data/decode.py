@@ -366,11 +366,20 @@ def is_grey(picture: Image.Image) -> bool:
 
 
 def white_of(largest: float) -> float:
-    """The value that becomes white in deep pictures whose largest value is `largest`: 1 for shares, else 255, 511, ... 65,535.
+    """The value that becomes white in deep pictures whose largest value is `largest`: 1 for shares, which may overshoot, else
+    255, 511, ... 65,535.
 
     Of two sets of one kind it may differ by a factor of two: what is compared needs one and the same.
     """
-    return 1.0 if largest <= 1 else float(2 ** max(8, math.ceil(math.log2(largest + 1))) - 1)
+    return 1.0 if largest < 2 else float(2 ** max(8, math.ceil(math.log2(largest + 1))) - 1)
+
+
+def white_beside(white: float) -> float:
+    """The value that is white in deep pictures which are compared with some of 8 bits, by what `white_of` says of them.
+
+    As programs make 8 bits of 16 it is 65,535 but for shares and bytes, which may overshoot.
+    """
+    return min(white, 255.0) if white < 512 else max(white, 65535.0)
 
 
 def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Image:

@@ -36,6 +36,7 @@ from ganvas.data.decode import (
     python_pixels,
     room_of,
     to_mode,
+    white_beside,
     white_of,
     why,
 )
@@ -205,7 +206,9 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
             said += (f"{other:,} of {counted(len(facts), 'image')} made {'grey' if grey else 'RGB'}.",)
         white, marks = None, [f"{size} {how} {mode}"]
         if deepest := max(fact.deep for fact in facts.values()):
-            white = config.white or white_of(deepest)
+            guessed = white_of(deepest)
+            beside = not all(fact.deep for fact in facts.values())
+            white = config.white or (white_beside(guessed) if beside else guessed)
             marks.append(f"white {white:g}")
         labels, classes, marked = _number(labelling, good)
         marks += [marked] if marked else []

@@ -13,7 +13,7 @@ import torch
 
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import Facts, decode, hush, white_of
+from ganvas.data.decode import Facts, decode, hush, white_beside, white_of
 from ganvas.data.fitted import gathered
 from ganvas.data.folder import FolderItems, looked, read_picture
 from ganvas.data.labels import check_count
@@ -237,7 +237,10 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     alpha = shape[0] == 4 if shape else config.alpha
     mode = "RGBA" if alpha else "L" if grey else "RGB"
     size, how, notes = plan([fact.size for fact in facts], config, shape)
-    white, marks = config.white or white_of(deepest), [f"{size} {how}"]
+    guessed = white_of(deepest)
+    beside = not all(fact.deep for fact in facts)
+    white = config.white or (white_beside(guessed) if beside else guessed)
+    marks = [f"{size} {how}"]
     # Of the first picture alone it was told what all are, and in that mode they have no mark.
     marks += [mode] if mode != ("L" if first in GREY else "RGB") else []
     marks += [f"white {white:g}"] if deepest else []

@@ -14,6 +14,7 @@ from torch import Tensor
 from ganvas import arrays, processes
 from ganvas.config import DataConfig, to_dict
 from ganvas.data.base import Dataset, datasets, fingerprint
+from ganvas.data.columns import MISSING, date_in, number_in
 from ganvas.data.limits import EACH_SERIES, check_memory
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
@@ -54,6 +55,8 @@ class Table:
     unit: str = ""
     times: list[np.ndarray] = field(default_factory=list)
     """Of each sequence (L,), in `unit` from 1970; none: steps are counted."""
+    spelt: bool = False
+    """Whether it was cells of a table: a number may be the name of a category then, and in an array it is its place."""
 
 
 def make(table: Table, config: DataConfig, model: Schema | None = None) -> Dataset:
@@ -376,18 +379,21 @@ def _as_model(table: Table, model: Schema) -> Table:
 
     order = chosen(model.columns, table.columns, "column")
     sequences = [sequence[:, order] for sequence in table.sequences]
+    placed = list[Column]()
     for i, (place, column) in enumerate(zip(order, model.columns, strict=True)):
-        _convert([sequence[:, i] for sequence in sequences], table.columns[place], column)
+        if _convert([sequence[:, i] for sequence in sequences], table.columns[place], column, table.spelt):
+            placed.append(column)
     static, once = table.static, chosen(model.static, table.static_columns, "static column")
     if static is not None:
         static = static[:, once]
         for i, (place, column) in enumerate(zip(once, model.static, strict=True)):
-            _convert([static[:, i]], table.static_columns[place], column)
+            if _convert([static[:, i]], table.static_columns[place], column, table.spelt):
+                placed.append(column)
     have = [*(table.columns[i] for i in order), *(table.static_columns[i] for i in once)]
     want = [*model.columns, *model.static]
     return replace(
         table,
-        notes=(*table.notes, *_placed(table.name, have, want), *_numbered(have, want)),
+        notes=(*table.notes, *_placed(table.name, have, want), *map(_numbered, placed)),
         columns=list(model.columns),
         sequences=sequences,
         static_columns=list(model.static),
@@ -417,21 +423,50 @@ def _are_places(values: Sequence[np.ndarray], categories: int) -> bool:
     )
 
 
-def _numbered(have: Sequence[Column], want: Sequence[Column]) -> tuple[str, ...]:
-    """What to say of columns whose categories are given as numbers."""
-    return tuple(
-        f"{new.name} holds numbers of categories: {', '.join(f'{i} is {c}' for i, c in enumerate(new.categories[:6]))}."
-        for old, new in zip(have, want, strict=True)
-        if new.categories and not old.categories
-    )
+def _numbered(column: Column) -> str:
+    """What to say of a column whose categories are given as numbers."""
+    return f"{column.name} holds numbers of categories: {', '.join(f'{i} is {c}' for i, c in enumerate(column.categories[:6]))}."
 
 
-def _convert(values: Sequence[np.ndarray], have: Column, want: Column) -> None:
-    """Change the values of a column, in place, to the numbers that a model has for its categories, and to its unit of time."""
+def _by_name(values: Sequence[np.ndarray], have: Column, want: Column) -> bool:
+    """Change the values of a column, in place, to the numbers of those categories of a model that are numbers, dates or nothing;
+    whether there are any. All cells of a table may be such ones, though others of the model are not."""
+    known, gone = dict[float, list[int]](), list[int]()
+    for place, name in enumerate(want.categories):
+        value = date_in(name) if have.kind == "date" else number_in(name)
+        if name.lower() in MISSING:
+            gone.append(place)
+        elif value is not None:
+            known.setdefault(value / (DAY if have.unit == "D" else 1), []).append(place)
+    if not known and not (gone and all(np.isnan(each).all() for each in values)):
+        return False
+    named = {
+        value: places[0] for value, places in known.items() if len(places) == 1
+    }  # 1 and 01 are one number
+    keys = np.array([*sorted(named), np.inf])
+    numbers = np.array([*(named[key] for key in sorted(named)), 0])
+    for each in values:
+        missing, at = np.isnan(each), np.searchsorted(keys, each).clip(max=len(keys) - 1)
+        strange = (keys[at] != each) & (~missing | (len(gone) != 1))
+        if strange.any():
+            found = each[strange][0]
+            raise GanvasError(
+                f"Column {want.name!r} holds {'nothing' if np.isnan(found) else f'{found:g}'}, which the model does not know: "
+                f"{', '.join(want.categories[:20])}."
+            )
+        each[:] = np.where(missing, gone[0] if gone else 0, numbers[at])
+    return True
+
+
+def _convert(values: Sequence[np.ndarray], have: Column, want: Column, spelt: bool) -> bool:
+    """Change the values of a column, in place, to the numbers that a model has for its categories, and to its unit of time;
+    whether they were such numbers. Cells of a table (`spelt`) are names before they are numbers of categories."""
+    if spelt and want.categories and not have.categories and _by_name(values, have, want):
+        return False
     # Plain numbers may be dates: arrays have no other ones.
     a_date = have.kind == "date" and want.kind != "date"
     if have.kind == "number" and _are_places(values, len(want.categories)):
-        return
+        return True
     if bool(have.categories) != bool(want.categories) or a_date:
         raise GanvasError(
             f"Column {want.name!r} is of another kind than in the model: {have.kind} instead of {want.kind}."
@@ -453,6 +488,7 @@ def _convert(values: Sequence[np.ndarray], have: Column, want: Column) -> None:
             each[:] = np.array(numbers)[each.astype(int)]
         elif have.unit and have.unit != want.unit:
             each *= DAY if have.unit == "D" else 1 / DAY
+    return False
 
 
 def goog(config: DataConfig) -> Table:

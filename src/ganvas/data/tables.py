@@ -44,6 +44,7 @@ from ganvas.series import (
     MOST_STEPS,
     Column,
     Kind,
+    Schema,
     active,
     check_names,
 )
@@ -93,6 +94,16 @@ def load(path: Path, config: DataConfig) -> Table:
         )
         table.notes = (note, *table.notes)
     return table
+
+
+def read_as(path: Path, config: DataConfig, schema: Schema) -> DataConfig:
+    """How a table is read beside others of a schema: by their columns and that of the time, where it has them and nobody says
+    others. Guessed again from other rows they may be others: of dates out of order none is the time."""
+    names = columns_of(path)
+    wanted = tuple(column.name for column in schema.columns)
+    columns = wanted if set(wanted) <= set(names) else ()
+    time = schema.time if schema.time in names else ""
+    return replace(config, columns=config.columns or columns, time=config.time or time)
 
 
 def _owned(path: Path, config: DataConfig) -> DataConfig:
@@ -321,7 +332,7 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     return Table(
         name, [_column(each, found[each]) for each in names], [values[part] for part in parts],
         [_column(each, found[each]) for each in config.static], static, labels, class_names, tuple(notes), time,
-        found[time].unit if time else "", [found[time].numbers[part] for part in parts] if time else [],
+        found[time].unit if time else "", [found[time].numbers[part] for part in parts] if time else [], spelt=True,
     )  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from ganvas import arrays, dist, hub, importers, notebook, pictures
 from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
-from ganvas.data import Dataset, fit, load_dataset, toy
+from ganvas.data import Dataset, fit, load_beside, load_dataset, toy
 from ganvas.data.base import fingerprint
+from ganvas.data.decode import white_beside
 from ganvas.data.origin import places
 from ganvas.data.resize import flags
 from ganvas.data.series import scaled_as
@@ -34,7 +35,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.metrics.sequences import Figure
 from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged
-from ganvas.model_data import CHANGED, config_for, has_changed, load_data_of
+from ganvas.model_data import CHANGED, config_beside, config_for, has_changed, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run, runs_near
@@ -482,15 +483,21 @@ def open_fakes(
     return None, load_dataset(size.of(str(fake))), str(fake)
 
 
-def given_as(fake: Fakes, given: Dataset, real: Dataset, size: Size = Size()) -> Dataset:
+def given_as(
+    fake: Fakes, given: Dataset, real: Dataset, size: Size = Size(), known: DataConfig | None = None
+) -> Dataset:
     """Samples that are given scaled as the real ones are and not by themselves: series by their range, those of a file being cut
-    anew, and grey pictures of more than 8 bits by the same white."""
+    anew (by the columns of `known`, as far as it has them), and grey pictures of more than 8 bits by the same white."""
     source = os.fspath(fake) if isinstance(fake, str | os.PathLike) else None
-    if source is not None and given.white is not None and real.white not in (None, given.white):
-        return load_dataset(replace(size.of(source), white=real.white))
+    if source is not None and given.white is not None:
+        white = real.white or white_beside(given.white)
+        return given if given.white == white else load_dataset(replace(size.of(source), white=white))
     if real.series is None or given.series in (None, real.series):
         return given
-    return scaled_as(given, real.series) if source is None else load_dataset(source, schema=real.series)
+    if source is None:
+        return scaled_as(given, real.series)
+    plain = size.of(source)
+    return load_dataset(plain if known is None else config_beside(known, plain), schema=real.series)
 
 
 def _of_array(values: Array, name: str, size: Size) -> Dataset:
@@ -522,13 +529,12 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
             model is not None and (size.resolution or size.height) is None
         ):  # any images, brought to what the model draws
             config = config_for(model, source)
-            return load_dataset(
-                replace(config, resize=size.resize or config.resize), model.shape, model.info.series
-            )
+            config = replace(config, resize=size.resize or config.resize)
+            return load_beside(config, model.info.white, model.shape, model.info.series)
         wanted = size.of(source)
-        if model is not None:
-            wanted = replace(wanted, alpha=model.shape[0] == 4, white=model.info.white)
-        return load_dataset(wanted)
+        if model is None:
+            return load_dataset(wanted)
+        return load_beside(replace(wanted, alpha=model.shape[0] == 4), model.info.white)
     if model is None:
         raise GanvasError("Samples of unknown origin need real data to compare with: --reference DATA.")
     _check_unsized(size)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganvas import arrays, notebook
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, load_dataset
+from ganvas.data import Dataset, load_beside, load_dataset
 from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features import Choice, Extractor, embed, open_extractor
 from ganvas.features.cache import batches
@@ -347,8 +347,8 @@ def audit(
             expect(named, PATH, name, "the path or the name of data")
     data, held_out = (None if each is None else os.fspath(each) for each in (data, held_out))
     model, given, source = open_fakes(fake, device, critic=True)
-    train, unseen, unsure = _real(model, data, held_out, device)
-    given = _as_data(fake, given, train)
+    train, unseen, unsure, config = _real(model, data, held_out, device)
+    given = _as_data(fake, given, train, config)
     names = train.class_names
     if len(unseen) < 2 * LEAST:
         enough = held_out is None and (len(train) + len(unseen)) // 2 >= 2 * LEAST
@@ -375,7 +375,7 @@ def audit(
     reference, beside = z[apart], _Drawn(None, unseen.subset(apart), len(apart), seed)
     if against is not None:
         drawing, ready, _ = open_fakes(against, device)
-        beside = _Drawn.of(drawing, _as_data(against, ready, train), n, seed + 1, names)
+        beside = _Drawn.of(drawing, _as_data(against, ready, train, config), n, seed + 1, names)
         look.check(beside.shape, train)
         reference = look.rows(beside)[0]
         outside = _shuffled(len(z), seed)[:ASKED].sort().values
@@ -499,8 +499,8 @@ def _mark(sample: Tensor) -> bytes:
 
 def _real(
     model: Model | None, data: str | None, held_out: str | None, device: str
-) -> tuple[Dataset, Dataset, str]:
-    """What was seen and what was not, and what to say of it."""
+) -> tuple[Dataset, Dataset, str, DataConfig]:
+    """What was seen and what was not, what to say of it, and how it is read."""
     if model is None and data is None:
         raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
     if model is not None:
@@ -513,25 +513,27 @@ def _real(
     if held_out is not None:
         resize = config.resize if model is None else model.info.resize
         # Of series the columns are what they are in the data.
-        same = config if dataset.series is not None else DataConfig(resize=resize, white=dataset.white)
-        other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
-        other = other.classed_as(dataset.class_names)
+        same = config if dataset.series is not None else DataConfig(resize=resize)
+        same = replace(same, source=held_out, also=())
+        other = load_beside(same, dataset.white, dataset.shape, dataset.series).classed_as(
+            dataset.class_names
+        )
         if own:
-            return (*trained_on(dataset, config, device, other), "")
+            return (*trained_on(dataset, config, device, other), "", config)
         words = f"{dataset.name} {CHANGED}: not all of it are members, and whoever is one is told worse than it says here."
-        return dataset, other, words if changed else ""
+        return dataset, other, words if changed else "", config
     if not own:
         why = f": it {CHANGED}" if changed else ""
         raise GanvasError(
             f"It is not known which part of {dataset.name} was trained on{why}. Give samples that the generator has not seen, "
             "of the same kind, with --held-out."
         )
-    return (*trained_on(dataset, config, device), "")
+    return (*trained_on(dataset, config, device), "", config)
 
 
-def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:
-    """What is given, scaled as the real ones are."""
-    return None if given is None else given_as(fake, given, real)
+def _as_data(fake: Fakes, given: Dataset | None, real: Dataset, config: DataConfig) -> Dataset | None:
+    """What is given, read and scaled as the real ones are."""
+    return None if given is None else given_as(fake, given, real, known=config)
 
 
 @dataclass(frozen=True)
