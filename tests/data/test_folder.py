@@ -24,15 +24,16 @@ from PIL import Image
 import ganvas
 from ganvas.cli import main
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, folder, load_dataset
+from ganvas.data import Dataset, folder, load_beside, load_dataset
 from ganvas.data.labels import natural
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
-from ganvas.metrics.evaluate import given_as
+from ganvas.metrics.evaluate import Size, _open_real, given_as
 from ganvas.model import DataReference
 from ganvas.model_data import config_for
 from ganvas.options import TrainOptions
+from ganvas.privacy.auditing import _real
 from ganvas.training import Result, plan
 from tests.conftest import TINY
 
@@ -700,6 +701,53 @@ def test_what_is_compared_has_one_white(deep: tuple[str, str]) -> None:
     assert note.endswith("0 to 4,095 becomes black to white; what is brighter is white, too.")
     with pytest.raises(GanvasError, match=r"data\.white is 0; it must be above 0"):
         load_dataset(DataConfig(hot, white=0.0))
+
+
+@pytest.fixture(scope="module")
+def dim(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The same dim pictures of 8 bits, and of 16."""
+    folder, rng = tmp_path_factory.mktemp("dim"), np.random.default_rng(0)
+    for name in ("bytes", "deep"):
+        (folder / name).mkdir()
+    for i in range(40):
+        values = rng.integers(0, 116, (8, 8)).astype(np.uint8)
+        Image.fromarray(values).save(folder / "bytes" / f"{i:02}.png")
+        Image.fromarray(values.astype(np.uint16) * 257).save(folder / "deep" / f"{i:02}.png")
+    return str(folder / "bytes"), str(folder / "deep")
+
+
+def test_deep_pictures_are_compared_with_bytes_by_the_white_of_16_bits(
+    dim: tuple[str, str], tmp_path: Path
+) -> None:
+    """By their brightest pixel they became twice as bright: verbatim copies were found to be none."""
+    plain, deep = dim
+    real = load_dataset(plain)
+    pixels = real.take(torch.arange(40))[0]
+    assert load_dataset(deep).white == 32767
+    mixed = shutil.copytree(plain, tmp_path / "mixed")
+    for path in Path(deep).iterdir():
+        shutil.copy(path, mixed / f"deep-{path.name}")
+    both = load_dataset(mixed)
+    for found in (
+        given_as(deep, load_dataset(deep), real),
+        load_beside(DataConfig(deep), None, (1, 8, 8)),
+        _real(None, plain, deep, "cpu")[1],
+        load_dataset(DataConfig(plain, also=(deep,))).subset(torch.arange(40, 80)),
+        both.subset(torch.arange(40, 80)),
+    ):
+        assert found.white == 65535
+        assert torch.equal(found.take(torch.arange(40))[0], pixels)
+    for size in (Size(), Size(resolution=8)):
+        assert _open_real(deep, _trained_on(plain), size).white == 65535
+
+
+def test_shares_may_overshoot(tmp_path: Path) -> None:
+    """One pixel of 1.004, as resampling leaves them, made all of a folder black."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    ramp[-1, -1] = 1.004
+    Image.fromarray(ramp).save(tmp_path / "a.tiff")
+    pixels = load_dataset(str(tmp_path)).take(torch.tensor([0]))[0].flatten().int()
+    assert (pixels - torch.arange(256)).abs().max() == 0
 
 
 def _trained_on(source: str) -> ganvas.Model:

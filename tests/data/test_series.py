@@ -19,6 +19,7 @@ from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
 from ganvas.data import series as of_series
+from ganvas.data.columns import MISSING
 from ganvas.data.labels import number
 from ganvas.data.series import BYTES, BYTES_EACH, Table, make
 from ganvas.data.tables import columns_of
@@ -1069,6 +1070,112 @@ def test_dates_are_counted_in_the_unit_of_the_model(tmp_path: Path) -> None:
         assert np.abs(moved - shift).max() <= (0.5 if shift == 0.5 else 200)
     with pytest.raises(GanvasError, match="of another kind than in the model: date instead of number"):
         windows_of(tmp_path / "days.csv", windows_of(tmp_path / "numbers.csv").series)
+
+
+@pytest.mark.parametrize(
+    ("names", "gone"),
+    [
+        ("1 2 3 K", "K"), ("01 02 03 AB", "AB"), ("10 20 x", "x"), ("0 1 2 X", "X"), ("2024-01-01 2024-01-02 never", "never"),
+        ("0.5 1.5 half", "half"), ("1 2 ? K", "K"), ("NA a b", "a b"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_categories_that_are_numbers_are_names_where_the_others_are_missing(
+    names: str, gone: str, suffix: str, tmp_path: Path
+) -> None:
+    """Where no cell held a letter they were taken for places: grades 1, 2 and 3 of a model of 1, 2, 3, K became 2, 3 and K."""
+    told = [each for i in range(40) for each in [names.split()[i * i % len(names.split())]]] + names.split()
+    left = [each for each in told if each not in gone.split()]
+    assert left
+
+    def saved_as(name: str, texts: list[str]) -> Path:
+        text = saved(
+            tmp_path / f"{name}.csv", "x,grade\n" + "\n".join(f"{i},{t}" for i, t in enumerate(texts))
+        )
+        if suffix == ".csv":
+            return Path(text)
+        values: list[Any] = [None if each in ("NA", "?") else each for each in texts]
+        if not any(values):  # a column of nothing is left out
+            return Path(text)
+        if all(each is None or each.isdecimal() for each in values) and not any(
+            each and each.startswith("0") for each in values
+        ):
+            values = [None if each is None else int(each) for each in values]  # as pandas would have them
+        pyarrow.parquet.write_table(
+            pyarrow.table({"x": list(range(len(texts))), "grade": pyarrow.array(values)}),
+            tmp_path / f"{name}.parquet",
+        )
+        return tmp_path / f"{name}.parquet"
+
+    model = windows_of(saved_as("all", told))
+    schema = model.series
+    found = windows_of(saved_as("some", left), schema)
+    grades = schema.columns[1].categories
+    again = [grades[int(row)] for row in schema.decode(found.items).values[:, 0, 1]]
+    missing = next((each for each in grades if each.lower() in MISSING), "")
+    expected = [missing if each in ("NA", "?") else each for each in left]
+    assert again == expected[: len(again)]
+    assert not any("numbers of categories" in note for note in found.notes)
+
+
+def test_numbers_that_are_no_category_are_refused_and_places_of_arrays_taken(tmp_path: Path) -> None:
+    rows = [f"{i},{['1', '2', '3', 'K'][i % 4]}" for i in range(40)]
+    schema = windows_of(Path(saved(tmp_path / "all.csv", "x,grade\n" + "\n".join(rows)))).series
+    for texts, what in (("1 2 4", "4"), ("0 1 2", "0"), ("1 2 NA", "nothing")):
+        rows = [f"{i},{texts.split()[i % 3]}" for i in range(40)]
+        path = Path(saved(tmp_path / "other.csv", "x,grade\n" + "\n".join(rows)))
+        with pytest.raises(
+            GanvasError, match=f"'grade' holds {what}, which the model does not know: 1, 2, 3, K"
+        ):
+            windows_of(path, schema)
+    places = np.stack([np.arange(40.0), np.arange(40) % 3], 1)
+    np.save(tmp_path / "places.npy", places)
+    found = windows_of(tmp_path / "places.npy", schema)
+    assert "grade holds numbers of categories: 0 is 1, 1 is 2, 2 is 3, 3 is K." in found.notes
+    assert np.array_equal(schema.decode(found.items).values[:, 0, 1], places[: len(found), 1])
+
+
+@pytest.mark.parametrize("order", ["swapped", "shuffled", "other"])
+def test_a_table_beside_others_has_their_column_of_time(order: str, tmp_path: Path) -> None:
+    """Guessed again it was another one, or none: rows that were out of order stood so, and copies were called none."""
+    days = [f"2020-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(120)]
+    shift = [f"2021-01-{1 + i * i % 28:02}" for i in range(120)]
+    rows = [f"{day},{other},{i}" for i, (day, other) in enumerate(zip(days, shift, strict=True))]
+    real = windows_of(Path(saved(tmp_path / "real.csv", "\n".join(["date,due,x", *rows]))))
+    assert real.series.time == "date"
+    assert [column.name for column in real.series.columns] == ["due", "x"]
+    if order == "other":  # the dates that are drawn rise as well, at as many rows
+        rows = [f"{day},{day},{i}" for i, day in enumerate(days)]
+    sorted_rows = list(rows)
+    if order == "swapped":
+        rows[3], rows[4] = rows[4], rows[3]
+    elif order == "shuffled":
+        rows = [rows[i] for i in np.random.default_rng(0).permutation(120)]
+    path, right = (
+        Path(saved(tmp_path / f"{name}.csv", "\n".join(["date,due,x", *those])))
+        for name, those in (("given", rows), ("right", sorted_rows))
+    )
+    found = windows_of(path, real.series)
+    assert torch.equal(found.items, windows_of(right, real.series).items)
+    alone = load_dataset(DataConfig(str(path), window=5))
+    assert torch.equal(given_as(path, alone, real).items[:, :, :5], found.items[: len(alone)])
+    lost = [*rows[:-1], "," + rows[-1].partition(",")[2]]
+    with pytest.raises(
+        GanvasError, match="the column of time 'date' must have a number or an ISO date in every row"
+    ):
+        windows_of(Path(saved(tmp_path / "lost.csv", "\n".join(["date,due,x", *lost]))), real.series)
+
+
+def test_samples_of_another_table_are_series_by_the_same_column(tmp_path: Path) -> None:
+    """`audit --against` cut windows across the ends of sequences, where `--held-out` had these."""
+    rows = [f"{i // 8},{i * i % 7},{i}" for i in range(160)]
+    path = saved(tmp_path / "t.csv", "\n".join(["id,a,b", *rows]))
+    config = DataConfig(path, by="id")
+    real = load_dataset(config)
+    other = saved(tmp_path / "other.csv", Path(path).read_text())
+    found = given_as(other, load_dataset(other), real, known=config)
+    assert len(found) == len(real) == 20
+    assert torch.equal(found.items, real.items)  # type: ignore[arg-type]
 
 
 def test_columns_of_other_names_that_are_taken_in_their_order_are_said(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import ganvas
@@ -268,6 +269,23 @@ def test_a_prior_of_data_that_have_changed_may_know_what_was_held_out(
         for fit in ([], ["--fit", "1"]):
             assert main([*command, *fit]) == 0
             assert ("what was held out then" in capsys.readouterr().err) == (grown and bool(fit))
+
+
+def test_labels_of_codes_are_those_of_the_model(runs: dict[str, Run], tmp_path: Path) -> None:
+    """Of a folder of threes and sevens they were 0 and 1, as its own classes are numbered."""
+    samples, labels = load_dataset("digits").take(torch.arange(200))
+    assert labels is not None
+    for label in (3, 7):
+        (tmp_path / "two" / str(label)).mkdir(parents=True)
+        for i in (labels == label).nonzero().flatten().tolist()[:5]:
+            Image.fromarray(samples[i, 0].numpy()).save(tmp_path / "two" / str(label) / f"{i}.png")
+    out = tmp_path / "z.npz"
+    assert (
+        main(["encode", str(runs["vae"].path), str(tmp_path / "two"), "--device", "cpu", "--out", str(out)])
+        == 0
+    )
+    with np.load(out) as found:
+        assert found["labels"].tolist() == [3] * 5 + [7] * 5
 
 
 def test_commands_of_an_autoencoder(
