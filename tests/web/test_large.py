@@ -24,7 +24,7 @@ from ganvas.web.landscape import landscape, samples_of
 from ganvas.web.pace import Superseded
 from ganvas.web.quality import FEW
 from ganvas.web.renderer import Renderer
-from ganvas.web.state import State, Timeline, from_text
+from ganvas.web.state import Mix, Move, State, Timeline, from_text, pack
 from tests.forked import Process, server
 from tools import browser
 from tools.browser import chromium
@@ -335,6 +335,19 @@ def test_stylegan3_draws_elsewhere(stylegan3: Renderer) -> None:
 def test_others_cannot_be_moved(biggan: Renderer) -> None:
     with pytest.raises(GanvasError, match="cannot be moved"):
         biggan.draw([State(place=(0.1, 0.0, 0.0))])
+
+
+def test_what_others_cannot_draw_is_found_without_drawing(biggan: Renderer) -> None:
+    move = Move("theirs", pack(torch.ones(biggan.space.shape)), 1.0, 1.0)
+    biggan.check(State(other=1, share=0.5, truncation=0.5, moves=(move,)))
+    for state, words in (
+        (State(place=(0.1, 0.0, 0.0)), "cannot be moved"),
+        (State(noise=1), "no noise maps"),
+        (State(mix=Mix(1)), r"w\+ only"),
+        (State(moves=(replace(move, layers=(0,)),)), r"w\+ only"),
+    ):
+        with pytest.raises(GanvasError, match=words):
+            biggan.check(state)
 
 
 def test_truncation_of_biggan_is_a_level_too(biggan: Renderer) -> None:

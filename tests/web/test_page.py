@@ -341,7 +341,9 @@ def test_a_double_click_takes_one_away(page: Browser) -> None:
         assert len(page.all(items)) == 2
 
 
-def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Browser, url: str) -> None:
+def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(
+    page: Browser, url: str, tmp_path: Path
+) -> None:
     page.open(url)
     recipe = state_of(page)
     from dataclasses import replace
@@ -352,14 +354,29 @@ def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Bro
     page.driver.get(f"{url}?r={to_text(replace(recipe, state=state))}")  # type: ignore[type-var]
     page.wait(lambda: "NaN or infinity" in page.text("failure"))
     page.wait(lambda: page.text("verdict") or True)
+    page.wait(lambda: "the red line is your way" in page.text("map-words"))  # of which nothing is to be seen
+    page.settled()
     page.script("document.activeElement.blur()")
     page.wait(lambda: page.script("return document.body.dataset.ready === 'yes'"))
     page.all("body")[0].send_keys("n")
     page.wait(
         lambda: page.script("return document.querySelector('[data-id=failure]').hidden && ganvas.painted > 0")
     )
+    page.tab("History")
+    page.click("do-bookmark")
+    page.wait(lambda: len(page.all("[data-id=steps] .step")) == 2 and page.all("[data-id=bookmarks] .step"))
+    page.wait(lambda: not page.all(".q-notification"))
+    page.click("do-new")
+    page.wait(lambda: len(page.all("[data-id=steps] .step")) == 3)
+    page.settled()
+    assert not page.all(".q-notification")
+    state = replace(recipe.state, base=pack(torch.ones(3)), space="w")  # type: ignore[attr-defined]
+    (tmp_path / "recipe.json").write_text(json.dumps(to_json(replace(recipe, state=state))))  # type: ignore[type-var]
+    page.tab("Recipe")
+    page.all('[data-id="open-recipe"] input[type="file"]')[0].send_keys(str(tmp_path / "recipe.json"))
+    page.told("Not opened: The recipe holds 3 numbers where 64 are expected")
     page.driver.get(f"{url}?r=nonsense")
-    page.told("damaged")
+    page.told("Not opened: The recipe in the address is damaged")
     page.settled()
     assert page.driver.current_url.endswith("?r=nonsense"), "until something is done"
     page.click("do-new")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from nicegui import Client, core, ui
 
 from ganvas.latent.likeness import Likeness
 from ganvas.web import page as page_module
+from ganvas.web.landscape import Landscape
 from ganvas.web.page import Page
-from ganvas.web.panels import stage
+from ganvas.web.panels import history, stage
+from ganvas.web.panels import map as map_panel
 from ganvas.web.quality import Gauge
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import LONGEST_HEAD
@@ -121,6 +124,62 @@ def test_what_cannot_be_drawn_is_shown_without_a_picture(
     async def scene() -> None:
         found = await opened(Source(small)).thumbs_of([State(), State(label=999), State(3)])
         assert [bool(each) for each in found] == [True, False, True]
+
+    asyncio.run(scene())
+
+
+def test_what_cannot_be_drawn_is_refused_in_words(
+    small: Renderer, opened: Callable[[Source], Page], called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A click on such a bookmark did nothing, and so did every one that came after it."""
+
+    async def scene() -> None:
+        page, told = opened(Source(small)), list[str]()
+        monkeypatch.setattr(page, "tell", lambda words, kind="info": told.append(words))
+        await page.step("bookmark theirs", State(label=99))
+        assert told == ["Not opened: Classes go from 0 to 2, got 99."]
+        assert page.session.state == page.session.history.state == State()
+        assert called == []
+
+    asyncio.run(scene())
+
+
+def test_steps_are_shown_beside_one_that_cannot_be_drawn(
+    small: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither steps nor bookmarks came any more, and each step brought two messages: of the history and of the map."""
+    beyond = State(base=pack(torch.full(small.space.shape, 3e38)), space=small.space.name)
+    features = small.view.gauge.features(small.thumbs([State(seed) for seed in range(8)]))
+    known = Landscape(torch.rand(8, 2), {"density": torch.rand(8)}, None, features)
+
+    async def scene() -> None:
+        monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
+        source = Source(small, landscape=known, landscape_of=small.hash)
+        with Client(ui.page("")):
+            page, told = Page(source, Session(small)), list[str]()
+            monkeypatch.setattr(page, "tell", lambda words, kind="info": told.append(words))
+            history.build(page)
+            map_panel.build(page)
+            sent = list[list[dict[str, Any]]]()
+            monkeypatch.setattr(
+                ui.echart, "run_chart_method", lambda chart, name, options: sent.append(options["series"])
+            )
+            for what, state in (("beyond", beyond), ("again", State(3))):
+                page.session.commit(what, state)
+                page.session.bookmark(what)
+                await page.settle()
+            for _ in range(200):
+                if sent:
+                    break
+                await asyncio.sleep(0.05)
+            await page.settle()
+            shown = [each.text for each in page.client.elements.values() if isinstance(each, ui.label)]
+            assert {"2. again", "1. beyond", "0. start", "beyond", "again"} <= {*shown}
+            assert [bool(page.thumbs[number]) for number in range(3)] == [True, False, True]
+            way, here = sent[-1]
+            assert [each[0] is None for each in way["data"]] == [False, True, False]
+            assert here["data"][0]["value"] == way["data"][-1]
+            assert told == []
 
     asyncio.run(scene())
 

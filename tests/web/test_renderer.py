@@ -22,7 +22,7 @@ from ganvas.latent.paths import pyramid
 from ganvas.model import PACKAGED
 from ganvas.web.landscape import landscape
 from ganvas.web.renderer import SLIDERS, STRENGTHS, Renderer
-from ganvas.web.state import Mix, State, move_of, pack
+from ganvas.web.state import Mix, Move, State, move_of, pack
 
 
 @pytest.mark.parametrize(("seed", "number"), [(0, 0), (3, 17), (7, 40)])
@@ -38,6 +38,32 @@ def test_a_conditional_sample_and_another_class(small: Renderer) -> None:
     assert torch.equal(small.draw([State(2, 4, label=0)])[0], other)
     with pytest.raises(GanvasError, match="Classes go from 0 to 2"):
         small.draw([State(label=3)])
+
+
+def test_what_cannot_be_drawn_is_found_without_drawing(small: Renderer, fashion: Renderer) -> None:
+    for renderer in (small, fashion):
+        ones = pack(torch.ones(renderer.space.shape))
+        move = Move("theirs", ones, 1.0, 1.0)
+        rows = pack(torch.ones(renderer.spaces["w+"].shape))
+        drawn = [
+            State(), State(noise=1), State(mix=Mix(1)), State(moves=(move,)), State(base=rows, space="w+", moves=(move,)),
+            State(base=ones, space="w", moves=(replace(move, layers=(0, 1)),)),
+        ]  # fmt: skip
+        refused = [
+            State(base=pack(torch.ones(3)), space="w"), State(base=ones, space="w+"), State(base=ones, space="nope"),
+            State(moves=(replace(move, vector=pack(torch.ones(3))),)), State(moves=(replace(move, layers=(99,)),)),
+            State(base=ones, space="z", mix=Mix(1)), State(place=(0.1, 0.0, 0.0)), State(other=99, share=0.5),
+        ]  # fmt: skip
+        (refused if renderer.classes else drawn).append(State(label=99))
+        for state in drawn:
+            renderer.check(state)
+            renderer.draw([state])
+        for state in refused:
+            with pytest.raises(GanvasError) as drawing:
+                renderer.draw([state])
+            with pytest.raises(GanvasError) as checking:
+                renderer.check(state)
+            assert str(checking.value) == str(drawing.value)
 
 
 def test_truncation_is_a_line_to_the_mean(fashion: Renderer) -> None:

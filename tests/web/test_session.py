@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -406,6 +407,40 @@ def test_key_frames_come_and_go(fashion: Renderer) -> None:
     assert [key.seed for key in session.timeline.keys] == [0, 2]
 
 
+def test_what_the_model_cannot_draw_is_no_step(small: Renderer) -> None:
+    """A page was deaf after such a recipe, its steps were shown no more, or every slider failed, after All to 0, too."""
+    found = small.directions("random")
+    strange = replace(move_of(found[0], 1.0), vector=pack(torch.ones(3)))
+    for theirs in (
+        State(label=99), State(base=pack(torch.ones(3)), space="z"), State(moves=(strange,)),
+        State(moves=(replace(move_of(found[0], 1.0), layers=(99,)),)),
+    ):  # fmt: skip
+        session = Session(small)
+        session.choose("random", found)
+        session.commit("slider", session.dragged("random-0", 2.0))
+        before, tray = session.recipe, dict(session.tray)
+        recipe = replace(before, state=theirs, bookmarks=(("theirs", State(8)),))
+        for job in (
+            partial(Session, small, recipe), partial(session.open, recipe), partial(session.commit, "theirs", theirs),
+            partial(session.show, theirs),
+        ):  # fmt: skip
+            with pytest.raises(GanvasError, match=r"from 0 to|3 numbers where \d+ are expected"):
+                job()
+            assert (session.recipe, session.tray, session.layers) == (before, tray, ())
+            assert len(session.history.steps) == 2
+        session.commit("all sliders at 0", replace(session.state, moves=()))
+        small.check(session.dragged("random-1", 1.0))
+        session.open(replace(before, bookmarks=(("theirs", theirs),)))
+        assert session.bookmarks == [("theirs", theirs)], "to be seen and removed"
+
+
+def test_a_newer_snapshot_that_is_another_model_is_drawn(small: Renderer, fashion: Renderer) -> None:
+    session = Session(fashion)
+    session.commit("a class", State(7, label=9))
+    session.adopt(small)
+    assert session.state == session.history.state == State()
+
+
 def test_a_newer_snapshot_keeps_the_latent(fashion: Renderer, small: Renderer) -> None:
     session = Session(small)
     session.choose("random", session.renderer.directions("random"))
@@ -483,7 +518,7 @@ def test_what_moves_next_moves_the_layers_that_the_state_moves(fashion: Renderer
     other.choose("pca", fashion.directions("pca"))
     other.commit("opened a recipe", coarse)
     assert other.layers == other.move("pca-1", 1.0).layers == (0, 1)
-    other.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])
+    other.add([replace(fashion.directions("pca")[0], name="fine", layers=(3,))])
     other.commit("start", State())
     other.commit("fine", other.dragged("fine", 1.0))
     assert other.layers == (0, 1)  # its own are its alone
@@ -491,9 +526,9 @@ def test_what_moves_next_moves_the_layers_that_the_state_moves(fashion: Renderer
 
 def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer) -> None:
     session = Session(fashion)
-    session.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])
+    session.add([replace(fashion.directions("pca")[0], name="fine", layers=(3,))])
     session.commit("a", session.dragged("fine", 2.0))
-    assert session.limit(0, 1).moves[0].layers == (4,)
+    assert session.limit(0, 1).moves[0].layers == (3,)
 
 
 def test_what_comes_after_a_page_was_closed_is_not_written_to_it() -> None:

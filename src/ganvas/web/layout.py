@@ -23,7 +23,7 @@ async def build(source: Source, text: str) -> None:
             recipe = await asyncio.to_thread(from_text, text)
             session = Session(source.renderer_of(recipe.hash), recipe)
         except GanvasError as error:
-            words = str(error)
+            words = f"Not opened: {error}"
     page = Page(source, session or Session(source.renderer, start=source.renderer.start))
     source.show(page.session.renderer)
     given = source.loaded_for(page.session.renderer)

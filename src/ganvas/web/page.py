@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from nicegui import background_tasks, events, ui
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
-from ganvas.web.pace import Superseded
+from ganvas.web.pace import SHEET, Purpose, Superseded
 from ganvas.web.session import Session
 from ganvas.web.source import Source, Written
 from ganvas.web.state import LONGEST_ADDRESS, State, to_text
@@ -162,8 +162,12 @@ class Page:
         return True
 
     async def step(self, what: str, state: State | None = None) -> None:
-        """Make a step: remember it, draw it, tell everybody."""
-        self.session.commit(what, state)
+        """Make a step: remember it, draw it, tell everybody; of a state that this model cannot draw it says why not."""
+        try:
+            self.session.commit(what, state)
+        except GanvasError as error:
+            self.tell(f"Not opened: {error}", "negative")
+            return
         await self.changed()
 
     async def changed(self) -> None:
@@ -213,19 +217,10 @@ class Page:
             not self.client.is_deleted and self.session.state == state and self.session.renderer is renderer
         )
 
-    async def thumbs_of(self, states: Sequence[State]) -> list[str]:
-        """Small pictures of states that somebody has kept, as addresses; empty for one that this model cannot draw: a recipe from
-        anybody may hold it, and it is to be seen and removed."""
-        thumbs = self.session.renderer.thumbs
-        try:
-            return [image_url(each) for each in await self.aside(thumbs, states)]
-        except GanvasError:
-            return [await self._thumb_of(thumbs, each) for each in states]
-
-    async def _thumb_of(self, thumbs: Callable[..., Tensor], state: State) -> str:
-        with suppress(GanvasError):
-            return image_url((await self.aside(thumbs, [state]))[0])
-        return ""
+    async def thumbs_of(self, states: Sequence[State], purpose: Purpose = SHEET) -> list[str]:
+        """Small pictures of states as addresses, empty for one that this model cannot draw: it is to be seen and removed."""
+        drawn = await self.aside(self.session.renderer.thumbs_or_none, states, purpose)
+        return ["" if each is None else image_url(each) for each in drawn]
 
     def rests(self) -> Callable[[], bool]:
         """Whether the step that the page is at now is the last one still: a slider that is dragged meanwhile may come back."""

@@ -279,10 +279,26 @@ class Renderer:
         found = [label for state in states if (label := self.label(state)) is not None]
         return torch.cat(found) if found else None
 
+    def check(self, state: State) -> None:
+        """Raise `GanvasError` for a state that this model cannot draw: of other classes, sizes, spaces or layers, say.
+
+        Nothing is drawn, so what comes out as NaN is not found.
+        """
+        self.label(state)
+        generator, space = self.generator_of(state), self._space(state)
+        if state.noise is not None:
+            _noisy(generator)
+        if state.base is not None:
+            unpack(state.base, space.shape)
+        if _per_layer(state) and space.name != "w+":
+            space, _ = self.rows(space, torch.empty(1, *space.shape))
+        for move in state.moves:
+            self._direction(space, move)
+
     @torch.no_grad()
     def point(self, state: State) -> tuple[LatentSpace, Tensor]:
         """The point of a state (1, *shape) and the space it lies in: the model's usual one, or w+ where layers differ."""
-        space = self._as(self._space(state.space) if state.base is not None else self.space, state)
+        space = self._as(self._space(state), state)
         label = self.label(state)
         if state.base is not None:
             points = unpack(state.base, space.shape)[None].to(self.model.device)
@@ -291,8 +307,7 @@ class Renderer:
         if state.truncation != 1:
             middle = self._middle(space, state)
             points = middle + state.truncation * (points - middle)
-        per_layer = state.mix is not None or any(move.layers for move in state.moves)
-        if per_layer and space.name != "w+":
+        if _per_layer(state) and space.name != "w+":
             space, points = self.rows(space, points)
             space = self._as(space, state)
         if state.mix is not None:
@@ -344,10 +359,15 @@ class Renderer:
             raise GanvasError(f"Sample numbers go up to {LAST:,}, got {number:,}.")
         return space.of(self.model.latents_at([number], seed).to(self.model.device), label)
 
-    def _space(self, name: str) -> LatentSpace:
-        if name not in self.spaces:
-            raise GanvasError(f"The recipe is in space {name!r}; this model has {', '.join(self.spaces)}.")
-        return self.spaces[name]
+    def _space(self, state: State) -> LatentSpace:
+        """Where a state starts from."""
+        if state.base is None:
+            return self.space
+        if state.space not in self.spaces:
+            raise GanvasError(
+                f"The recipe is in space {state.space!r}; this model has {', '.join(self.spaces)}."
+            )
+        return self.spaces[state.space]
 
     def rows(self, space: LatentSpace, points: Tensor) -> tuple[LatentSpace, Tensor]:
         """Points of w as points of w+."""
@@ -424,9 +444,7 @@ class Renderer:
         return drawn
 
     def _with_noise(self, space: LatentSpace, points: Tensor, labels: Tensor | None, seed: int) -> Tensor:
-        generator = space.model.generator
-        if not isinstance(generator, StyleBased) or not generator.noise_shapes:
-            raise GanvasError("This generator has no noise maps (the style family has).")
+        generator = _noisy(space.model.generator)
         random = stream(seed, "noise")
         draw = torch.rand if getattr(generator, "uniform_noise", False) else torch.randn
         noise = [draw(1, *shape, generator=random).to(self.model.device) for shape in generator.noise_shapes]
@@ -471,6 +489,17 @@ class Renderer:
                 drawn |= zip(some, self.view.together(some), strict=True)
         self._remember(drawn)
         return torch.stack([drawn[state] for state in states])
+
+    def thumbs_or_none(
+        self, states: Sequence[State], purpose: Purpose = SHEET, wanted: Callable[[], bool] = lambda: True
+    ) -> list[Tensor | None]:
+        """`thumbs`, with None for what cannot be drawn, as a recipe from anybody may hold it: the others are to be seen."""
+        try:
+            return [*self.thumbs(states, purpose, wanted)]
+        except GanvasError:
+            if len(states) == 1:
+                return [None]
+            return [each for state in states for each in self.thumbs_or_none([state], purpose, wanted)]
 
     def _remember(self, drawn: dict[State, Tensor]) -> None:
         self._thumbs |= drawn
@@ -854,6 +883,17 @@ class Renderer:
         if mix is not None and not 0 <= mix.seed <= LAST:
             raise GanvasError(f"Seeds go up to {LAST:,}, got {mix.seed:,}.")
         return replace(state, mix=mix)
+
+
+def _per_layer(state: State) -> bool:
+    """Whether it lies in w+, as its layers differ."""
+    return state.mix is not None or any(move.layers for move in state.moves)
+
+
+def _noisy(generator: GeneratorBase) -> StyleBased:
+    if not isinstance(generator, StyleBased) or not generator.noise_shapes:
+        raise GanvasError("This generator has no noise maps (the style family has).")
+    return generator
 
 
 def alike(states: Sequence[State]) -> bool:

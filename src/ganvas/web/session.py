@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -41,10 +42,8 @@ class Session:
     """All of it belongs to one page; the renderer is shared."""
 
     def __init__(self, renderer: Renderer, recipe: Recipe | None = None, start: State | None = None) -> None:
-        if recipe is not None and not is_hash(recipe.hash, renderer.hash):
-            raise GanvasError(
-                f"The address is of a model with weights {recipe.hash}; this one has {renderer.hash}. Opened at the start."
-            )
+        if recipe is not None:
+            _check(recipe, renderer)
         self.renderer = renderer
         self.state = recipe.state if recipe else start or State()
         self.timeline = recipe.timeline if recipe else Timeline()
@@ -95,7 +94,9 @@ class Session:
     def adopt(self, renderer: Renderer) -> None:
         """Continue with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
         self.renderer, self.method, self.pinned = renderer, "", None
-        self.state = _plain(self.state)
+        was, self.state = self.state, State()
+        with suppress(GanvasError):  # of another model, it may not have that class
+            self.show(_plain(was))
         self.history = History(self.state, "a newer snapshot")
         self.tray, self._locked, self.marks = {}, {}, {}
         self._made_of, self._first = {}, {}
@@ -106,13 +107,14 @@ class Session:
     # --- steps -----------------------------------------------------------------------------------------------------
 
     def show(self, state: State) -> None:
-        """Look at a state without making it a step: while a slider is dragged."""
+        """Look at a state without making it a step: while a slider is dragged. Raises like `Renderer.check`."""
+        self.renderer.check(state)
         self.state = state
 
     def commit(self, what: str, state: State | None = None) -> bool:
-        """Make the state, by default what is looked at, a step of the history. False when nothing changed."""
+        """Make the state, by default what is looked at, a step of the history. False when nothing changed. Raises like `show`."""
         if state is not None:
-            self.state = state
+            self.show(state)
             self._follow_names()
             self._follow_layers()
         for move in self.state.moves:
@@ -352,8 +354,9 @@ class Session:
     def open(self, recipe: Recipe) -> None:
         """Take over what a recipe keeps, beside what is kept here; key frames that its own replace become bookmarks.
 
-        Raises `GanvasError` where that is more than a recipe holds.
+        Raises `GanvasError` where that is more than a recipe holds, and for a recipe that this model cannot draw.
         """
+        _check(recipe, self.renderer)
         keys = self.timeline.keys if recipe.timeline.keys not in ((), self.timeline.keys) else ()
         left = [(f"key frame {place}", state) for place, state in enumerate(keys, 1)]
         kept = list(dict.fromkeys([*recipe.bookmarks, *self.bookmarks, *left]))
@@ -386,6 +389,15 @@ class Session:
     def mixed(self, seed: int | None, first: int, last: int) -> State:
         """The state with layers first..last in the style of another seed; None takes them back."""
         return self.renderer.other_style(self.state, None if seed is None else Mix(seed, 0, first, last))
+
+
+def _check(recipe: Recipe, renderer: Renderer) -> None:
+    """Raise `GanvasError` for one of another model, or whose state this one cannot draw; bookmarks are checked when clicked."""
+    if not is_hash(recipe.hash, renderer.hash):
+        raise GanvasError(
+            f"The recipe is of a model with weights {recipe.hash}; this one has {renderer.hash}."
+        )
+    renderer.check(recipe.state)
 
 
 def _keep(kept: dict[Key, Kept], key: Key, value: Kept) -> None:

@@ -4,7 +4,7 @@ from nicegui import ui
 
 from ganvas.errors import GanvasError
 from ganvas.web.pace import AROUND
-from ganvas.web.page import Page, image_url, picture
+from ganvas.web.page import Page, picture
 from ganvas.web.state import State
 
 SHOWN = 60
@@ -71,12 +71,12 @@ def build(page: Page) -> None:
         history = session.history
         wanted = list(history.steps.values())[-SHOWN:]
         missing = [step for step in wanted if step.number not in page.thumbs]
-        images = await page.aside(session.renderer.thumbs, [step.state for step in missing], AROUND)
+        images = await page.thumbs_of([step.state for step in missing], AROUND)
         if session.history is not history:  # of a newer snapshot, whose steps have the same numbers
             return
         shown = {step.number for step in wanted}
         page.thumbs = {number: image for number, image in page.thumbs.items() if number in shown}
-        page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}
+        page.thumbs |= {step.number: image for step, image in zip(missing, images, strict=True)}
         if shown_bookmarks != session.bookmarks:
             await show_bookmarks(list(session.bookmarks))
             if session.history is not history:

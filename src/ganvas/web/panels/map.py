@@ -1,5 +1,6 @@
 """Thousands of samples on a plane: hover to see, click to go."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,8 @@ PALETTE = (
     "#8f4a00",
 )
 RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+NOWHERE = (None, None)
+"""Place of a step that cannot be drawn: the way has a gap there."""
 WAY, SAMPLE, REAL = -1, 0, 1
 """What a dot is, the last of its numbers: names belong to the data."""
 TIP = """p => p.value[4] < 0 ? '' :
@@ -148,9 +151,14 @@ def build(page: Page) -> None:
             redraw.set_visibility(True)
         trail, stays, rests = session.history.trail()[-12:], page.stays(), page.rests()
 
-        def places() -> list[list[float]]:
-            images = session.renderer.thumbs(trail, AROUND, stays)
-            return found.at(session.renderer.view.gauge.features(images)).tolist()
+        def places() -> Sequence[Sequence[float | None]]:
+            drawn = session.renderer.thumbs_or_none(trail, AROUND, stays)
+            seen = {i: image for i, image in enumerate(drawn) if image is not None}
+            if not seen:
+                return [NOWHERE]
+            features = session.renderer.view.gauge.features(torch.stack([*seen.values()]))
+            at = dict(zip(seen, found.at(features).tolist(), strict=False))  # none, where sizes differ
+            return [at.get(i, NOWHERE) for i in range(len(drawn))] if at else []
 
         async def trace() -> None:
             way = await page.aside(places)
