@@ -207,7 +207,7 @@ def test_an_autoencoder_keeps_its_encoder(server: Server, tmp_path: Path) -> Non
         "digits", method="vae", kimg=0.064, batch=32, device="cpu", settings=settings, out=tmp_path, quiet=True, report=False
     ).run  # fmt: skip
     original = ganvas.load(run.path, device="cpu")
-    files = write(original, tmp_path / "hub", repo="org/coder", license=None)
+    files = write(original, tmp_path / "hub", repo="org/coder", license=None).files
     server.commit("org/coder", {each.name: each.read_bytes() for each in files})
     x = original.sample(4)
     expected = original.encode(x)
@@ -546,7 +546,7 @@ def test_nothing_of_this_machine_is_shared(trained: Result, tmp_path: Path) -> N
             method=MethodConfig("latent", {"autoencoder": str(tmp_path / "coder.safetensors"), "numbers": 8}),
         ),
     )
-    files = write(model, tmp_path / "out")
+    files = write(model, tmp_path / "out").files
     for each in files:
         assert str(tmp_path).encode() not in each.read_bytes()
         assert b"secret" not in each.read_bytes()
@@ -592,7 +592,7 @@ def test_pictures_of_a_model_before_are_taken_away(trained: Result, tmp_path: Pa
     network = NetworkConfig("mlp", 4)
     points = networks.build_generator(network, (2,), 0).eval()
     assert (folder / "walk.png").is_file()
-    files = write(Model(points, None, ModelInfo.of(points, "mlp", architecture=network)), folder)
+    files = write(Model(points, None, ModelInfo.of(points, "mlp", architecture=network)), folder).files
     assert "walk.png" not in [each.name for each in files]
     assert not (folder / "walk.png").exists()
 
@@ -722,7 +722,7 @@ def test_a_folder_that_is_there_is_replaced_in_one_step(
         patch.setattr(export, "card", Mock(side_effect=full))
         with pytest.raises(GanvasError, match=rf"writing {folder}\."):
             write(other, folder)
-    files = write(ganvas.load(trained.run.path), tmp_path / "link")
+    files = write(ganvas.load(trained.run.path), tmp_path / "link").files
     assert {each.name for each in files} == {each.name for each in folder.iterdir()}
     assert (tmp_path / "link").is_symlink()
     assert {each.name for each in tmp_path.iterdir()} == {"hub", "link"}

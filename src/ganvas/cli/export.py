@@ -126,9 +126,9 @@ def _hub(
         hub.login(repo)  # before the work
     _shared.outputs(out / address.CONFIG)
     model = load(path, device="cpu")
-    files = hub.write(model, out, repo=repo, license=license)
+    files, kept = hub.write(model, out, repo=repo, license=license)
     said = {"to": "hub", "hash": model.hash, "files": {str(file): file.stat().st_size for file in files}}
-    said["card"] = "kept" if (kept := hub.is_changed(out)) else "written"
+    said["card"] = "kept" if kept else "written"
     if not dry_run and repo is not None:
         said["url"], said["revision"] = hub.upload(out, repo, model.hash, public=public)
     if json:

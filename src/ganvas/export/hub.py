@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganvas import io, pictures
 from ganvas.config import Config, DataConfig, to_dict
@@ -38,11 +38,19 @@ SHOWN = 64
 """Samples in its picture, fewer of large ones."""
 
 
-def write(model: Model, folder: Path, *, repo: str | None = None, license: str | None = None) -> list[Path]:
-    """Write the folder that is uploaded, and return its files; without a `repo` its card has `PLACE` there.
+class Written(NamedTuple):
+    """A folder as it was written."""
+
+    files: list[Path]
+    kept: bool
+    """Whether its card is one that somebody has changed."""
+
+
+def write(model: Model, folder: Path, *, repo: str | None = None, license: str | None = None) -> Written:
+    """Write the folder that is uploaded; without a `repo` its card has `PLACE` there.
 
     Without a `license` the card says that there is none; the packaged model's is that of ganvas. A card that somebody has changed
-    since it was written stays, with the name for `PLACE` (`is_changed`).
+    since it was written stays, with the name for `PLACE`.
 
     Raises `GanvasError` for a folder that holds other files, a module of the user's own, a model by `over`, and a name that is
     none on the hub.
@@ -104,16 +112,7 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         (new / CONFIG).write_text(text, encoding="utf-8")
         for name, content in drawn.items():
             (new / name).write_bytes(content)
-    return [folder / name for name in FILES if (folder / name).is_file()]
-
-
-def is_changed(folder: Path) -> bool:
-    """Whether the card of a folder that `write` has just written is somebody's own by now."""
-    # Where somebody works on it at this moment it may lack anything.
-    with suppress(GanvasError, OSError, LookupError, TypeError, ValueError):
-        known = io.read_json(folder / CONFIG, longest=LONGEST_CONFIG)["card"]["digest"]
-        return bool(known != _digest((folder / CARD).read_bytes().decode()))
-    return True
+    return Written([folder / name for name in FILES if (folder / name).is_file()], theirs is not None)
 
 
 def _changed_card(folder: Path) -> tuple[str, io.Json] | None:
