@@ -95,6 +95,13 @@ def size(count: int) -> str:
     return f"{count / 2**10:.0f} KiB" if count < 2**20 - 2**9 else f"{count / 2**20:.1f} MiB"
 
 
+def lasting(seconds: float) -> str:
+    """About how long: `40 s`, `12 min`, `8.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def install(extra: str) -> str:
     """The command that installs what an extra of ganvas needs, wherever ganvas itself came from: an index, a clone, a wheel.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganvas.errors import printable
+from ganvas.errors import lasting, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -336,16 +336,10 @@ class Lines:
             wait = EVERY
 
     def _left(self) -> str:
-        """`, some 3 h to go`, of what takes long."""
+        """`, about 3.0 h to go`, of what takes long."""
         (_, done, total), (began, before) = self.state, self.first
         seconds = (time.monotonic() - began) * (total - done) / (done - before) if done > before else 0.0
-        if seconds < LONG:
-            return ""
-        return (
-            f", some {seconds / 3600:.0f} h to go"
-            if seconds > 5400
-            else f", some {seconds / 60:.0f} min to go"
-        )
+        return f", about {lasting(seconds)} to go" if seconds >= LONG else ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ganvas import notebook
-from ganvas.errors import printable
+from ganvas.errors import lasting, printable
 from ganvas.io import Json
 from ganvas.report.verdicts import Verdict
 from ganvas.runs import curves, short_name
@@ -22,13 +22,6 @@ PLAIN_SECONDS = 15.0
 
 LINES = 8
 """The newest of what was said that a notebook keeps in sight."""
-
-
-def lasting(seconds: float) -> str:
-    """About how long: `40 s`, `12 min`, `8.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Terminal(Console):

@@ -4,11 +4,10 @@ import math
 
 from ganvas.config import Config
 from ganvas.data import Dataset
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, lasting
 from ganvas.features.select import how_many
 from ganvas.metrics.evaluate import how_to_measure
 from ganvas.presets import presets
-from ganvas.training.display import lasting
 from ganvas.training.method import methods
 from ganvas.training.resolve import EACH_NUMBER, batch_of, wide
 
