@@ -349,7 +349,7 @@ def test_lines_say_how_long_it_takes_yet(monkeypatch: pytest.MonkeyPatch) -> Non
     now[0] = 100.0
     lines.tell("jacobians", 0, 500)
     assert lines._left() == ""
-    now[0] = 160.0
+    now[0] = 172.0
     lines.tell("jacobians", 5, 500)
     assert lines._left() == ", about 2.0 h to go"
     lines.tell("jacobians", 400, 500)
