@@ -952,6 +952,27 @@ def test_a_zip_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         load_dataset(str(archive))
 
 
+@pytest.mark.parametrize("forged", ["counts", "zip64"])
+def test_a_zip_has_the_directory_that_whoever_unpacks_it_finds(
+    forged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found elsewhere it had no bytes, and no bound: counts that look like the mark of the record, a large record beside."""
+    archive = pack(tmp_path / "a.zip", {f"{i}.txt": b"" for i in range(100)})
+    content = archive.read_bytes()
+    rows, end = content[:-22], content[-22:]
+    if forged == "counts":
+        end = end[:8] + end[:4] + end[12:]
+    else:
+        size, at = struct.unpack("<LL", end[12:20])
+        large = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 100, 100, size, at)
+        end = large + struct.pack("<4sLQL", b"PK\6\7", 0, len(rows), 1) + end[:12] + b"\1\0\0\0" + end[16:]
+    archive.write_bytes(rows + end)
+    assert len(zipfile.ZipFile(archive).namelist()) == 100
+    monkeypatch.setenv("GANVAS_MAX_FILES", "20")
+    with pytest.raises(GanvasError, match=r"more than the 20 files.*GANVAS_MAX_FILES="):
+        load_dataset(str(archive))
+
+
 @pytest.mark.parametrize("value", ["many", "-1", "nan"])
 def test_limits_that_are_no_numbers(image_folder: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     for name in ("GANVAS_MAX_MEGAPIXELS", "GANVAS_MAX_CLASSES", "GANVAS_RESIDENT_MB"):

@@ -260,15 +260,11 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _directory_size(path: Path) -> int:
-    """Bytes of the directory, from the record at the end (PKWARE's APPNOTE, 4.3.14 and 4.3.16); 0 where there is none."""
+    """Bytes of the directory, from the records at the end (PKWARE's APPNOTE, 4.3.14 and 4.3.16); 0 where there are none."""
     with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 2**16 - 100))
-        end = file.read()
-    at = end.rfind(b"PK\5\6")
-    size = int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
-    if size == 0xFFFFFFFF and (large := end.rfind(b"PK\6\6")) >= 0:
-        size = int.from_bytes(end[large + 40 : large + 48], "little")
-    return size
+        # Where `zipfile` finds them: by another search a file may have one directory for us, and another for whoever unpacks it.
+        found = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    return int(found[zipfile._ECD_SIZE]) if found else 0  # type: ignore[attr-defined]
 
 
 def show(name: str) -> str:
