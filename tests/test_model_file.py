@@ -160,6 +160,8 @@ def rewrite(
         ({"data": "digits"}, "damaged header"),
         ({"data": {"before": [["mark", 1.5, 0]]}}, "damaged header: data.before"),
         ({"data": {"before": [["mark", 0.1, 0, 0]]}}, "damaged header: data.before"),
+        ({"data": {"before": [["mark", 0.1, 0, [7]]]}}, "damaged header: data.before"),
+        ({"data": {"before": [["mark", 0.1, 0, [], 0]]}}, "damaged header: data.before"),
         ({"data": {"before": {"mark": 0.1}}}, "damaged header: data.before"),
         ({"privacy": 3}, "damaged header"),
         ({"privacy": {"epsilon": -1.0, "delta": 1e-5}}, "privacy"),

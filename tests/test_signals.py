@@ -125,6 +125,23 @@ def test_what_a_library_makes_of_a_signal_is_one_all_the_same() -> None:
         command()
 
 
+def test_an_error_after_a_signal_that_was_heard_stays() -> None:
+    """As the loop hears it: what is wrong with the saving then is to be told."""
+    heard: list[int] = []
+
+    def command() -> None:
+        with signals.interrupting():
+            by_del(lambda: signal.raise_signal(signal.SIGTERM))
+            with signals.heard(lambda number, _: heard.append(number)):
+                while not heard:
+                    time.sleep(0.01)
+                raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        command()
+    assert heard == [signal.SIGTERM]
+
+
 def test_an_error_without_a_signal_stays() -> None:
     with pytest.raises(GanvasError, match="damaged"), signals.interrupting():
         raise GanvasError("it is damaged")

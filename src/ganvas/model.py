@@ -72,6 +72,8 @@ class Learned(NamedTuple):
     holdout: float
     fold: int
     """Which part they have not."""
+    places: tuple[str, ...] = ()
+    """Marks of where they lay (`ganvas.data.origin.marks`): they tell what has changed since, or came without a fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,11 @@ class DataReference:
     before: tuple[Learned, ...] = ()
     """What the models had learned from that its training began with, one after the other, as far as they say it."""
 
-    @property
-    def learned(self) -> tuple[Learned, ...]:
-        """`before`, and these."""
-        own = Learned(self.fingerprint, self.config.holdout, self.config.fold)
-        return tuple(dict.fromkeys(each for each in (own, *self.before) if each.fingerprint))[:MOST_BEFORE]
+
+def _learned(row: Sequence[Any]) -> Learned:
+    """Of a header; files of before say no places."""
+    mark, holdout, fold, *places = row
+    return Learned(mark, holdout, fold, tuple(places[0]) if places else ())
 
 
 class Audited(NamedTuple):
@@ -167,7 +169,7 @@ class ModelInfo:
         about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
         said = {key: about.get(key) for key in ("name", "fingerprint", "mark")}
         words = {key: word if isinstance(word, str) else "" for key, word in said.items()}
-        notes, before = header.get("notes", []), tuple(Learned(*each) for each in about.get("before", []))
+        notes, before = header.get("notes", []), tuple(map(_learned, about.get("before", [])))
         return cls.of(
             generator,
             config.network.name,
@@ -227,7 +229,7 @@ class ModelInfo:
             about = {"name": self.data.name, "fingerprint": self.data.fingerprint, "mark": self.data.mark}
             found["data"] = {name: value for name, value in about.items() if value}
             if self.data.before:
-                found["data"]["before"] = [list(each) for each in self.data.before]
+                found["data"]["before"] = [[*each[:3], [*each.places]] for each in self.data.before]
         return found
 
 

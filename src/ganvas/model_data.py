@@ -15,7 +15,7 @@ from ganvas.data.idx import CLASSES
 from ganvas.data.tables import CLASS, NAMED, SERIES, columns_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
-from ganvas.model import Model
+from ganvas.model import MOST_BEFORE, Learned, Model
 from ganvas.runs import Run, run_around
 from ganvas.series import Schema
 from ganvas.types import Shape
@@ -127,7 +127,22 @@ def has_changed(model: Model, dataset: Dataset, config: DataConfig) -> bool:
     are not that, or not all of it: which of them it has seen is not known."""
     before = () if model.info.data is None else model.info.data.before
     known = is_named(model, config) or any(each.fingerprint == dataset.fingerprint for each in before)
-    return known and not is_own(model, dataset, config)
+    return (known or bool(named_before(model, config))) and not is_own(model, dataset, config)
+
+
+def named_before(model: Model, config: DataConfig) -> list[Learned]:
+    """What models learned from, at a place of these, that its training began with."""
+    before, here = () if model.info.data is None else model.info.data.before, {*origin.marks(config)}
+    return [each for each in before if here & {*each.places}]
+
+
+def learned_by(model: Model) -> list[Learned]:
+    """What the weights of a model have learned from, the newest first, as far as it says it."""
+    known = model.info.data
+    if known is None:
+        return []
+    own = Learned(known.fingerprint, known.config.holdout, known.config.fold, origin.marks(known.config))
+    return [*dict.fromkeys((own, *known.before))][:MOST_BEFORE]
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:

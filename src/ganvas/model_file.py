@@ -17,6 +17,7 @@ from ganvas import arrays, hub, importers, io, networks
 from ganvas.checkpoint import LARGEST_NUMBER, LARGEST_SETTING, check_numbers, rebuild
 from ganvas.config import Config, NetworkConfig, read_config, to_dict, validate
 from ganvas.data.limits import limit
+from ganvas.data.origin import MOST_MARKS
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, expect, printable
 from ganvas.model import (
@@ -373,15 +374,20 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
 
 
 def are_learned(said: object) -> bool:
-    """Whether these are rows of `Learned`."""
+    """Whether these are rows of `Learned`; those of files of before have no places."""
     if not isinstance(said, list) or len(said) > MOST_BEFORE:
         return False
-    rows = [each for each in said if isinstance(each, list) and len(each) == 3]
-    fits = [
-        isinstance(mark, str) and type(share) in (int, float) and 0 <= share < 1 and _whole(fold, 0, 2**16)
-        for mark, share, fold in rows
-    ]
-    return len(rows) == len(said) and all(fits)
+    rows = [(*each, []) if len(each) == 3 else each for each in said if isinstance(each, list)]
+    return len(rows) == len(said) and all(len(row) == 4 and _is_learned(*row) for row in rows)
+
+
+def _is_learned(mark: object, share: object, fold: object, places: object) -> bool:
+    return (
+        isinstance(mark, str)
+        and type(share) in (int, float) and 0 <= share < 1  # type: ignore[operator]
+        and _whole(fold, 0, 2**16)
+        and isinstance(places, list) and len(places) <= MOST_MARKS and all(isinstance(each, str) for each in places)
+    )  # fmt: skip
 
 
 def _guarantee(said: Any) -> Guarantee | None:

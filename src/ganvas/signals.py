@@ -76,6 +76,7 @@ def interrupting(program: bool = False) -> Iterator[None]:
         if not isinstance(lost.exc_value, Stopped):
             told(lost)
             return
+        raised.clear()
         signal.signal(lost.exc_value.number, handle)
         _send_again(lost.exc_value.number)
 

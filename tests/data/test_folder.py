@@ -739,6 +739,9 @@ def test_deep_pictures_are_compared_with_bytes_by_the_white_of_16_bits(
         assert torch.equal(found.take(torch.arange(40))[0], pixels)
     for size in (Size(), Size(resolution=8)):
         assert _open_real(deep, _trained_on(plain), size).white == 65535
+    said = DataConfig(deep, white=30000.0)
+    assert load_beside(said, None).white == 30000, "what somebody says is that"
+    assert load_dataset(replace(said, also=(plain,))).white == 30000
 
 
 def test_shares_may_overshoot(tmp_path: Path) -> None:

@@ -61,6 +61,18 @@ def test_the_same_data_twice_is_refused(sets: tuple[str, str]) -> None:
         load_dataset(DataConfig("digits", also=("toy:ring8",)))
 
 
+def test_no_two_sets_have_one_name(tmp_path: Path) -> None:
+    """Sets of one name are numbered; one that was called so itself was the class of a number alone."""
+    paths = [tmp_path / "x" / "a.npz", tmp_path / "y" / "a.npz", tmp_path / "a-0.npz"]
+    for i, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        np.savez(path, images=np.full((4, 8, 8), i, dtype=np.uint8))
+    first, *others = map(str, paths)
+    assert load_dataset(DataConfig(first, also=(others[0],))).class_names == ("a-0", "a-1")
+    with pytest.raises(GanvasError, match="Two of the data sets would be called 'a-0'"):
+        load_dataset(DataConfig(first, also=tuple(others)))
+
+
 def test_balance_repeats_the_smaller_set_in_training_alone(sets: tuple[str, str]) -> None:
     data = load_dataset(DataConfig(sets[0], also=(sets[1],)))
     trained_on, held_out = data.split(0.25)

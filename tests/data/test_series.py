@@ -1109,12 +1109,15 @@ def test_categories_that_are_numbers_are_names_where_the_others_are_missing(
 
     model = windows_of(saved_as("all", told))
     schema = model.series
-    found = windows_of(saved_as("some", left), schema)
+    some = saved_as("some", left)
+    found = windows_of(some, schema)
     grades = schema.columns[1].categories
     again = [grades[int(row)] for row in schema.decode(found.items).values[:, 0, 1]]
     missing = next((each for each in grades if each.lower() in MISSING), "")
     expected = [missing if each in ("NA", "?") else each for each in left]
     assert again == expected[: len(again)]
+    if names.startswith(("1", "0 ", "01", "2")):  # halves are not exact in the scale of their own
+        assert torch.equal(of_series.scaled_as(windows_of(some), schema).items, found.items)  # type: ignore[arg-type]
     assert not any("numbers of categories" in note for note in found.notes)
 
 

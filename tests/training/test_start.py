@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from ganvas import io
 from ganvas.cli import main
 from ganvas.config import DataConfig, NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.model_data import has_changed
+from ganvas.model import DataReference
+from ganvas.model_data import has_changed, learned_by
+from ganvas.model_file import are_learned
 from ganvas.training import Result, plan
-from ganvas.training.start import freeze_first, freeze_mapping
+from ganvas.training.start import check_held_out, freeze_first, freeze_mapping
 from tests.conftest import same_tensors
 from tests.importers.opened import FILES
 
@@ -175,6 +178,43 @@ def test_what_a_model_further_back_has_learned_from_is_not_held_out(
     assert [each.holdout for each in known.before] == [0.1, 0.1]
     digits, model = ganvas.data.load_dataset("digits"), ganvas.load(between.run.path, device="cpu")
     assert has_changed(model, digits, DataConfig("digits"))
+
+
+def test_what_has_changed_since_a_model_further_back_learned_from_it_is_not_held_out(
+    tiny_train: Train, tmp_path: Path
+) -> None:
+    """By way of other data nothing told: 131 of 152 that were held out had been trained on, and an audit took them for new."""
+    path, other = tmp_path / "mine.npy", tmp_path / "other.npy"
+    images = np.random.default_rng(0).integers(0, 255, (400, 8, 8), np.uint8)
+    np.save(path, images[:200])
+    np.save(other, images[200:])
+    base = tiny_train(str(path), kimg=0.064)
+    between = tiny_train(str(other), kimg=0.064, start=str(base.run.path))
+    between = ganvas.train(resume=between.run.path, kimg=0.128, device="cpu", quiet=True, report=False)
+    asked: Any = {"start": str(between.run.path), "device": "cpu"}
+    assert plan(path, **asked)[0].data.holdout, "as it was"
+    np.save(path, images[:201])
+    with pytest.raises(GanvasError, match=r"as it was then.*the 20 samples it has seen.*data\.holdout=0"):
+        plan(path, **asked)
+    assert plan(path, settings={"data.holdout": 0}, **asked)[0].training.start
+    model, data = ganvas.load(between.run.path, device="cpu"), ganvas.data.load_dataset(str(path))
+    assert has_changed(model, data, DataConfig(str(path)))
+
+
+def test_what_a_private_model_further_back_has_learned_from_is_known_by_its_place(trained: Result) -> None:
+    """It tells no fingerprint, and was left out."""
+    model, digits = ganvas.load(trained.run.path, device="cpu"), ganvas.data.load_dataset("digits")
+    assert model.info.data is not None
+    private = replace(model, info=replace(model.info, data=replace(model.info.data, fingerprint="")))
+    (learned,) = learned_by(private)
+    assert (learned.fingerprint, learned.holdout, learned.fold) == ("", 0.1, 0)
+    other = DataReference(DataConfig("other.npy"), "other", "another", before=(learned,))
+    child = replace(model, info=replace(model.info, data=other))
+    check_held_out(child, "it", DataConfig("digits", holdout=0.1), digits)
+    for asked in ({"holdout": 0.1, "fold": 1}, {"holdout": 0.3}):
+        with pytest.raises(GanvasError, match="has learned from digits as it was then"):
+            check_held_out(child, "it", DataConfig("digits", **asked), digits)  # type: ignore[arg-type]
+    assert are_learned(child.info.header()["data"]["before"])
 
 
 def test_of_data_that_have_changed_none_are_held_out(tiny_train: Train, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def load_beside(
     have 8."""
     found = load_dataset(config, shape, schema)
     if found.white is not None:
-        white = white or white_beside(found.white)
+        white = white or config.white or white_beside(found.white)
     return (
         found if found.white in (None, white) else load_dataset(replace(config, white=white), shape, schema)
     )
@@ -109,7 +109,7 @@ def _of_one_white(configs: Sequence[DataConfig], shape: Shape | None) -> list[Da
     found = [load_dataset(config, shape) for config in configs]
     whites = [each.white for each in found]
     known = {white for white in whites if white}
-    if not known:
+    if not known or configs[0].white is not None:
         return found
     white = white_beside(max(known)) if None in whites else max(known)
     return (

@@ -56,6 +56,8 @@ class Dataset:
     """Of windows that may overlap, (N, 3): the sequence that each is cut from, and where in it it begins and ends, 0 to 1."""
     white: float | None = None
     """The value that became white in grey pictures of more than 8 bits; None where there are none."""
+    spelt: bool = False
+    """Whether series were cells of a table, where a number may be the name of a category."""
 
     def __post_init__(self) -> None:
         """Names of files are in both, and go to terminals: in an archive from anybody they may be anything."""

@@ -52,6 +52,10 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         part.name if [p.name for p in parts].count(part.name) == 1 else f"{part.name}-{i}"
         for i, part in enumerate(parts)
     ]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise GanvasError(
+            f"Two of the data sets would be called {twice[0]!r}, as sets of one name are numbered. Rename one."
+        )
     if len({part.fingerprint for part in parts}) < len(parts):
         raise GanvasError(
             "The same data were given twice: a run over several data sets needs different ones."

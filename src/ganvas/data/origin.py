@@ -18,6 +18,8 @@ from ganvas.config import DataConfig
 from ganvas.data import idx
 from ganvas.data.base import datasets
 
+MOST_MARKS = 64
+"""Sets of one training that are marked."""
 MOST = 128
 """Side in pixels, or steps of a window, that a file without the mark may have a known set brought to: at 70,000 grey images a
 gigabyte."""
@@ -71,6 +73,18 @@ def places(config: DataConfig) -> str:
             each if name else os.path.abspath(os.path.expanduser(each))
             for each, name in zip(sources, named, strict=True)
         ]
+    )
+
+
+def marks(config: DataConfig) -> tuple[str, ...]:
+    """A mark of where each of these lies, which names no folder."""
+    sources = (config.source, *config.also)[:MOST_MARKS]
+    return tuple(
+        hashlib.blake2b(
+            places(DataConfig(each)).encode("utf-8", "surrogateescape"), digest_size=8
+        ).hexdigest()
+        for each in sources
+        if each
     )
 
 

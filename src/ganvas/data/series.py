@@ -114,7 +114,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     made = Dataset(
         table.name, torch.empty(count), (1, steps), "",
         None if table.labels is None else table.labels[torch.from_numpy(owners)], table.class_names, table.notes,
-        spans=torch.from_numpy(spans) if cut else None,
+        spans=torch.from_numpy(spans) if cut else None, spelt=table.spelt,
     )  # fmt: skip
     static = None if table.static is None else table.static[owners]
     if model is None:
@@ -195,7 +195,7 @@ def scaled_as(dataset: Dataset, schema: Schema) -> Dataset:
     rows = [values[:length].copy() for values, length in zip(found.values, found.lengths, strict=True)]
     table = Table(
         dataset.name, list(own.columns), rows, list(own.static), found.static if own.static else None, dataset.labels,
-        dataset.class_names, dataset.notes,
+        dataset.class_names, dataset.notes, spelt=dataset.spelt,
     )  # fmt: skip
     made = make(table, DataConfig(dataset.name), schema)
     return replace(made, spans=dataset.spans, indices=dataset.indices)

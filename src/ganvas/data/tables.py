@@ -101,7 +101,7 @@ def read_as(path: Path, config: DataConfig, schema: Schema) -> DataConfig:
     others. Guessed again from other rows they may be others: of dates out of order none is the time."""
     names = columns_of(path)
     wanted = tuple(column.name for column in schema.columns)
-    columns = wanted if set(wanted) <= set(names) else ()
+    columns = wanted if set(wanted) <= set(names) - {config.by, config.label, *config.static} else ()
     time = schema.time if schema.time in names else ""
     return replace(config, columns=config.columns or columns, time=config.time or time)
 
@@ -298,7 +298,8 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
         moments = found[time].numbers
         if found[time].kind not in ("number", "date") or np.isnan(moments).any():
             raise GanvasError(
-                f"{name}: the column of time {time!r} must have a number or an ISO date in every row."
+                f"{name}: the column of time {time!r} must have a number or an ISO date in every row. Mend it, or call it "
+                "otherwise: rows are then taken in their order."
             )
         order = np.lexsort((order, moments))
         if (np.diff(order) < 0).any() and not config.by:

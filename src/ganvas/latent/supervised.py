@@ -227,6 +227,8 @@ def scores_of(space: LatentSpace, names: Sequence[str], points: Tensor) -> dict[
     Of a class it is 1 where the sample is that class.
     """
     measures = {name: open_attribute(name, space.model) for name in names}
+    if not measures:
+        return {}
     seen = looks(space, points, see=space.model.to_data)
     rows = (torch.stack([measure(samples).cpu() for measure in measures.values()], 1) for samples in seen)
     found = dict(zip(measures, arrays.joined(rows, len(points)).T.contiguous(), strict=True))

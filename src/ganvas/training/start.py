@@ -11,7 +11,7 @@ from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.errors import GanvasError
 from ganvas.model import Learned, Model
-from ganvas.model_data import is_named, is_own
+from ganvas.model_data import is_named, is_own, learned_by, named_before
 from ganvas.model_file import load
 from ganvas.networks import CriticBase
 from ganvas.networks.projected import freeze, guide_of
@@ -73,7 +73,14 @@ def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset
     Everything that is measured on them would take them for new ones.
     """
     own = is_own(model, dataset, config)
-    if config.holdout and is_named(model, config) and not own:
+    # Without a fingerprint, as after a private training, the same part of the same place is taken to be that.
+    changed = [
+        each
+        for each in named_before(model, config)
+        if each.fingerprint != dataset.fingerprint
+        and (each.fingerprint or (each.holdout, each.fold) != (config.holdout, config.fold))
+    ]
+    if config.holdout and (changed or (is_named(model, config) and not own)):
         held = len(dataset.split(config.holdout, config.fold)[1])
         raise GanvasError(
             f"{what}: the model has learned from {dataset.name} as it was then, or from another part or size of it, and "
@@ -107,8 +114,7 @@ def begun_with(config: Config, dataset: Dataset) -> tuple[str, list[list[object]
         return "", []
     model = load(place, device="cpu", critic=False)
     check_held_out(model, place, config.data, dataset)
-    known = model.info.data
-    return model.hash, [list(each) for each in known.learned] if known else []
+    return model.hash, [[*each[:3], [*each.places]] for each in learned_by(model)]
 
 
 def begin(method: Method, place: str, known: str) -> None:
