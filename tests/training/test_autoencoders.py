@@ -271,7 +271,9 @@ def test_a_prior_of_data_that_have_changed_may_know_what_was_held_out(
             assert ("what was held out then" in capsys.readouterr().err) == (grown and bool(fit))
 
 
-def test_labels_of_codes_are_those_of_the_model(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_labels_of_codes_are_those_of_the_model(
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of a folder of threes and sevens they were 0 and 1, as its own classes are numbered."""
     samples, labels = load_dataset("digits").take(torch.arange(200))
     assert labels is not None
@@ -280,12 +282,16 @@ def test_labels_of_codes_are_those_of_the_model(runs: dict[str, Run], tmp_path: 
         for i in (labels == label).nonzero().flatten().tolist()[:5]:
             Image.fromarray(samples[i, 0].numpy()).save(tmp_path / "two" / str(label) / f"{i}.png")
     out = tmp_path / "z.npz"
-    assert (
-        main(["encode", str(runs["vae"].path), str(tmp_path / "two"), "--device", "cpu", "--out", str(out)])
-        == 0
-    )
+    command = ["encode", str(runs["vae"].path), str(tmp_path / "two"), "--device", "cpu", "--out", str(out)]
+    assert main(command) == 0
     with np.load(out) as found:
         assert found["labels"].tolist() == [3] * 5 + [7] * 5
+    (tmp_path / "two" / "7").rename(tmp_path / "two" / "cats")
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "Labels are left out: two has classes that the model's data have not." in capsys.readouterr().err
+    with np.load(out) as found:
+        assert "labels" not in found
 
 
 def test_commands_of_an_autoencoder(

@@ -1,11 +1,16 @@
 """`ganvas encode`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ganvas.cli import _shared
+
+if TYPE_CHECKING:
+    from ganvas.config import DataConfig
+    from ganvas.data import Dataset
+    from ganvas.model import Model
 
 
 def run(
@@ -40,9 +45,8 @@ def run(
 
     from ganvas import io, latent
     from ganvas.arrays import count
-    from ganvas.data import load_dataset
     from ganvas.latent.prior import fit_prior
-    from ganvas.model_data import CHANGED, class_names, config_for, has_changed, learned_from
+    from ganvas.model_data import learned_from
     from ganvas.model_file import load
     from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
@@ -53,11 +57,7 @@ def run(
     refitted = out.with_suffix(".safetensors")
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False, side=side)
-    config = config_for(loaded, images)
-    data = load_dataset(config, tuple(loaded.shape), loaded.info.series).classed_as(class_names(loaded))
-    grown = fit is not None and has_changed(loaded, data, config)
-    words = f"{data.name} {CHANGED}: the prior may be fitted to what was held out then, and that is new to it no more."
-    _shared.say_notes(data, words if grown else "")
+    data, config = _opened(loaded, images, refits=fit is not None)
     n = min(count(n, "--n"), len(data))
     samples, labels = data.take(torch.arange(n))
     z = loaded.encode(samples)
@@ -92,3 +92,20 @@ def run(
     _shared.say(
         f"{counted_samples(len(z), loaded.shape)} as {z.shape[1]} numbers each{like} -> {out}{written}"
     )
+
+
+def _opened(model: "Model", images: str, refits: bool) -> "tuple[Dataset, DataConfig]":
+    """Data with the classes of a model, where they have no others, and how they are read. Says on stderr what was done."""
+    from ganvas.data import load_dataset
+    from ganvas.model_data import CHANGED, class_names, config_for, has_changed
+
+    config = config_for(model, images)
+    given = load_dataset(config, tuple(model.shape), model.info.series)
+    data = given.classed_as(class_names(model))
+    words = f"{data.name} {CHANGED}: the prior may be fitted to what was held out then, and that is new to it no more."
+    _shared.say_notes(data, words if refits and has_changed(model, data, config) else "")
+    if given.labels is not None and data.labels is None:
+        _shared.say(
+            f"Labels are left out: {data.name} has classes that the model's data have not.", beside=True
+        )
+    return data, config

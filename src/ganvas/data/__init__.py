@@ -99,9 +99,9 @@ def load_beside(
     found = load_dataset(config, shape, schema)
     if found.white is not None:
         white = white or config.white or white_beside(found.white)
-    return (
-        found if found.white in (None, white) else load_dataset(replace(config, white=white), shape, schema)
-    )
+    if found.white in (None, white):
+        return found
+    return load_dataset(replace(config, white=white), shape, schema)
 
 
 def _of_one_white(configs: Sequence[DataConfig], shape: Shape | None) -> list[Dataset]:
@@ -112,11 +112,9 @@ def _of_one_white(configs: Sequence[DataConfig], shape: Shape | None) -> list[Da
     if not known or configs[0].white is not None:
         return found
     white = white_beside(max(known)) if None in whites else max(known)
-    return (
-        found
-        if known == {white}
-        else [load_dataset(replace(config, white=white), shape) for config in configs]
-    )
+    if known == {white}:
+        return found
+    return [load_dataset(replace(config, white=white), shape) for config in configs]
 
 
 def _of_shape(config: DataConfig, shape: Shape) -> Dataset | Table:

@@ -440,9 +440,8 @@ def _by_name(values: Sequence[np.ndarray], have: Column, want: Column) -> bool:
             known.setdefault(value / (DAY if have.unit == "D" else 1), []).append(place)
     if not known and not (gone and all(np.isnan(each).all() for each in values)):
         return False
-    named = {
-        value: places[0] for value, places in known.items() if len(places) == 1
-    }  # 1 and 01 are one number
+    # 1 and 01 are one number: which of them a cell had is not known any more.
+    named = {value: places[0] for value, places in known.items() if len(places) == 1}
     keys = np.array([*sorted(named), np.inf])
     numbers = np.array([*(named[key] for key in sorted(named)), 0])
     for each in values:
