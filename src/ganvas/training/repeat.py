@@ -109,9 +109,8 @@ def repeat(
             )
         begun = begun if i else _begun(result)
         device = result.run.config.training.device
-        found = evaluate(
-            result.run.path, metrics=METRICS, n=n, device=device
-        ).rows  # alone: the samples take memory
+        # The rows alone: the samples take memory.
+        found = evaluate(result.run.path, metrics=METRICS, n=n, device=device).rows
         # As the first run reads them: series are scaled by the fold that is trained on.
         try:
             now = plan(data, first)[1].fingerprint
