@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -380,6 +380,12 @@ def white_beside(white: float) -> float:
     As programs make 8 bits of 16 it is 65,535 but for shares and bytes, which may overshoot.
     """
     return min(white, 255.0) if white < 512 else max(white, 65535.0)
+
+
+def white_among(facts: Collection[Facts]) -> float:
+    """The value that becomes white in the deep ones of these pictures, beside which there may be some of 8 bits."""
+    white = white_of(max(fact.deep for fact in facts))
+    return white if all(fact.deep for fact in facts) else white_beside(white)
 
 
 def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Image:

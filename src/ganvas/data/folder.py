@@ -36,8 +36,7 @@ from ganvas.data.decode import (
     python_pixels,
     room_of,
     to_mode,
-    white_beside,
-    white_of,
+    white_among,
     why,
 )
 from ganvas.data.labels import Labelling, by_document, by_folder, number
@@ -205,10 +204,8 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         if shape and not alpha and (other := sum(fact.grey != grey for fact in facts.values())):
             said += (f"{other:,} of {counted(len(facts), 'image')} made {'grey' if grey else 'RGB'}.",)
         white, marks = None, [f"{size} {how} {mode}"]
-        if deepest := max(fact.deep for fact in facts.values()):
-            guessed = white_of(deepest)
-            beside = not all(fact.deep for fact in facts.values())
-            white = config.white or (white_beside(guessed) if beside else guessed)
+        if any(fact.deep for fact in facts.values()):
+            white = config.white or white_among(facts.values())
             marks.append(f"white {white:g}")
         labels, classes, marked = _number(labelling, good)
         marks += [marked] if marked else []

@@ -13,7 +13,7 @@ import torch
 
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import Facts, decode, hush, white_beside, white_of
+from ganvas.data.decode import Facts, decode, hush, white_among
 from ganvas.data.fitted import gathered
 from ganvas.data.folder import FolderItems, looked, read_picture
 from ganvas.data.labels import check_count
@@ -232,18 +232,15 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     with hush():
         facts = [_sound(config.source, *each) for each in looked(items)]
         first = kind.mode or decode(items.read("0")).mode
-    deepest = max(fact.deep for fact in facts)
+    deep = any(fact.deep for fact in facts)
     grey = shape[0] == 1 if shape else first in GREY if kind.mode else all(fact.grey for fact in facts)
     alpha = shape[0] == 4 if shape else config.alpha
     mode = "RGBA" if alpha else "L" if grey else "RGB"
     size, how, notes = plan([fact.size for fact in facts], config, shape)
-    guessed = white_of(deepest)
-    beside = not all(fact.deep for fact in facts)
-    white = config.white or (white_beside(guessed) if beside else guessed)
-    marks = [f"{size} {how}"]
+    white, marks = config.white or white_among(facts), [f"{size} {how}"]
     # Of the first picture alone it was told what all are, and in that mode they have no mark.
     marks += [mode] if mode != ("L" if first in GREY else "RGB") else []
-    marks += [f"white {white:g}"] if deepest else []
+    marks += [f"white {white:g}"] if deep else []
     items.mode, items.size, items.how, items.white = mode, size if how else None, how, white
     items.checksums = array("I", (fact.checksum for fact in facts))
     shape = tuple(items[0].shape)
@@ -257,5 +254,5 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         labels=torch.tensor(given) if label else None,
         class_names=names,
         notes=notes,
-        white=white if deepest else None,
+        white=white if deep else None,
     )
